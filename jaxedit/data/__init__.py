@@ -1,0 +1,1 @@
+"""Facts and the data sets that hold them."""
