@@ -1,0 +1,124 @@
+"""One mesh, one way to run a function over rows: parameters everywhere, rows split.
+
+Every forward pass, value optimisation and score goes through `data_parallel`, on one
+device as on eight, so that nothing has a second code path that only clusters take.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxedit.errors import UserError
+
+DATA = "data"
+Tree = Any
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """The devices of a run, all of them along the data axis.
+
+    Attributes:
+      devices: the devices in the order of their rows.
+    """
+
+    devices: tuple[jax.Device, ...]
+
+    @property
+    def data(self) -> int:
+        """Number of devices that rows are split over."""
+        return len(self.devices)
+
+    @property
+    def replicated(self) -> NamedSharding:
+        """A whole copy on every device."""
+        grid = jax.sharding.Mesh(np.asarray(self.devices), (DATA,))
+        return NamedSharding(grid, PartitionSpec())
+
+
+def make_mesh(data: int | None = None) -> Mesh:
+    """The first `data` local devices, or all of them.
+
+    Raises:
+      UserError: there are fewer devices than asked for.
+    """
+    devices = tuple(jax.local_devices())
+    data = len(devices) if data is None else data
+    if not 1 <= data <= len(devices):
+        raise UserError(
+            f"mesh.data={data}, but this process has {len(devices)} device(s); "
+            f"choose 1 to {len(devices)}"
+        )
+    return Mesh(devices[:data])
+
+
+def replicate(tree: Tree, mesh: Mesh) -> Tree:
+    """Puts a whole copy of every leaf on every device, once."""
+    return jax.device_put(tree, mesh.replicated)
+
+
+def data_parallel(fn: Callable[..., Tree], mesh: Mesh, **static: Any) -> Callable[..., Tree]:
+    """`fn(params, batch, **static)` with the rows of `batch` split over the devices.
+
+    Args:
+      fn: a module-level function; what it returns has one row a row of the batch.
+      mesh: where to run.
+      **static: hashable settings; each combination compiles once and is kept.
+
+    Returns:
+      A function of (params, batch). Every leaf of the batch has the same number of rows;
+      rows are repeated up to a multiple of the devices and the surplus is cut again.
+      `params` should already be replicated, or each call sends them anew.
+    """
+    compiled = _compiled(fn, mesh, tuple(sorted(static.items())))
+
+    def call(params: Tree, batch: Tree) -> Tree:
+        rows = jax.tree.leaves(batch)[0].shape[0]
+        split = jax.tree.map(lambda x: _split(x, mesh.data), batch)
+        return jax.tree.map(lambda x: _merge(x, rows), compiled(params, split))
+
+    return call
+
+
+def data_parallel_sum(fn: Callable[..., Tree], mesh: Mesh, **static: Any) -> Callable[..., Tree]:
+    """As `data_parallel`, for a `fn` that returns sums over its rows; they are added up.
+
+    Rows that fill up the last device are zeros, so `fn` must give them no weight
+    (a mask of zeros does).
+    """
+    compiled = _compiled(fn, mesh, tuple(sorted(static.items())))
+
+    def call(params: Tree, batch: Tree) -> Tree:
+        split = jax.tree.map(lambda x: _split(x, mesh.data, repeat=False), batch)
+        return jax.tree.map(lambda x: x.sum(axis=0), compiled(params, split))
+
+    return call
+
+
+@functools.cache
+def _compiled(fn: Callable, mesh: Mesh, static: tuple[tuple[str, Any], ...]) -> Callable:
+    bound = functools.partial(fn, **dict(static))
+    return jax.pmap(bound, axis_name=DATA, in_axes=(None, 0), devices=mesh.devices)
+
+
+def _split(x: Any, devices: int, *, repeat: bool = True) -> Any:
+    """[B, ...] -> [devices, B', ...] with B' = ceil(B / devices)."""
+    surplus = -x.shape[0] % devices
+    if surplus:
+        # On the host: a batch that is cut differently must not compile a new program.
+        x = np.asarray(x)
+        fill = x[-1:] if repeat else np.zeros_like(x[-1:])
+        x = np.concatenate([x, np.repeat(fill, surplus, axis=0)])
+    return x.reshape((devices, x.shape[0] // devices, *x.shape[1:]))
+
+
+def _merge(x: jax.Array, rows: int) -> jax.Array:
+    """[devices, B', ...] -> [rows, ...]."""
+    if x.shape[0] == 1:
+        return x[0, :rows]
+    return x.reshape((x.shape[0] * x.shape[1], *x.shape[2:]))[:rows]
