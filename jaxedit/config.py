@@ -1,0 +1,335 @@
+"""What a run is told: ml_collections at the edge, frozen and checked dataclasses inside.
+
+A config file returns a ``ConfigDict``; `run_config` turns it into a `RunConfig` once, and from
+there on nothing can be misspelt or of the wrong type.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from jaxedit.errors import UserError
+
+T = TypeVar("T")
+
+DTYPES = ("float32", "bfloat16")
+ORDERS = ("given", "shuffled")
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """Devices that rows are split over; None takes all that this process has."""
+
+    data: int | None = None
+
+
+@dataclass(frozen=True)
+class FactsConfig:
+    """What is edited, in which order.
+
+    Attributes:
+        source: "jsonl" for a file of one's own, the name of a data set, or an embedded world.
+        path: the file, where the source needs one.
+        limit: at most so many facts.
+        seed: chooses which, and shuffles; None takes the first ones.
+        order: "given" keeps the file's order, "shuffled" uses the seed.
+    """
+
+    source: str
+    path: str | None = None
+    limit: int | None = None
+    seed: int | None = None
+    order: str = "given"
+
+
+@dataclass(frozen=True)
+class StatisticsConfig:
+    """The text that second moments of keys are taken on.
+
+    Attributes:
+        source: a text file, "embedded" (the embedded model's own world), or "model" (text
+            sampled from the model itself).
+        tokens: how many; None is ten times the width of the edited layers' keys.
+        cache: directory that keeps them under a hash of model, layer, text and count; None is
+            the user's cache directory.
+        seed: of the text sampled from the model.
+    """
+
+    source: str = "model"
+    tokens: int | None = None
+    cache: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ContextsConfig:
+    """The prefix templates that keys and values are averaged over.
+
+    Attributes:
+        templates: groups of templates, given explicitly, each with one ``{}``; keys are averaged
+            within each group, then over the groups. None samples them from the model.
+        seed: of the sampling.
+    """
+
+    templates: tuple[tuple[str, ...], ...] | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """What is measured, and when.
+
+    Attributes:
+        immediate: score every fact right after its own edit.
+        every: score all facts edited so far after every so many edits; None only at the end.
+        generation: also by free generation (before, immediate and after all edits).
+        max_new_tokens: limit of a generated answer.
+    """
+
+    immediate: bool = True
+    every: int | None = None
+    generation: bool = True
+    max_new_tokens: int = 16
+
+
+@dataclass(frozen=True)
+class ArmConfig:
+    """One method with its settings; a run compares one or more arms on the same facts.
+
+    Attributes:
+        name: its directory in the run, and its key in the config.
+        method: a name in the editors' registry.
+        title: what tables and figures call it.
+        layers: of this arm alone; None takes the run's.
+        settings: the method's hyper-parameters, as sorted pairs.
+    """
+
+    name: str
+    method: str
+    title: str
+    layers: tuple[int, ...] | None
+    settings: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole run.
+
+    Attributes:
+        model: a Hugging Face directory, a hub id or "embedded:<name>".
+        facts: what is edited.
+        arms: the methods compared, in the order in which they run.
+        layers: edited by every arm that does not name its own.
+        dtype: of the parameters; edited leaves and solves are wider in any case.
+        legacy_targets: encode Llama targets as the published code does.
+        checkpoint_every: edits between two checkpoints.
+        keep_checkpoints: how many of the latest; None keeps all.
+        values_block: facts whose values are optimised together; None is checkpoint_every.
+        seed: of everything that has no seed of its own.
+        about: a sentence for the report: where the hyper-parameters come from.
+    """
+
+    model: str
+    facts: FactsConfig
+    arms: tuple[ArmConfig, ...]
+    layers: tuple[int, ...] | None = None
+    dtype: str = "float32"
+    legacy_targets: bool = False
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
+    contexts: ContextsConfig = field(default_factory=ContextsConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    checkpoint_every: int = 50
+    keep_checkpoints: int | None = None
+    values_block: int | None = None
+    seed: int = 0
+    about: str = ""
+
+    @property
+    def hash(self) -> str:
+        """Twelve hex digits that name this config's contents."""
+        text = json.dumps(to_dict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def arm_hash(self, arm: ArmConfig) -> str:
+        """As ``hash``, for one arm alone: what other arms do does not concern its checkpoints."""
+        return dataclasses.replace(self, arms=(arm,)).hash
+
+
+def run_config(raw: Mapping[str, Any]) -> RunConfig:
+    """Checks a config and freezes it.
+
+    Raises:
+        UserError: an unknown key (with the nearest known one), a missing one, a value of the
+            wrong type or out of range; each names the flag.
+    """
+    raw = _plain_dict(raw)
+    arms = raw.pop("arms", None)
+    if not isinstance(arms, Mapping) or not arms:
+        raise UserError(
+            "--config.arms: name at least one arm, such as arms.d4s = dict(method='d4s')"
+        )
+    frozen = tuple(_arm(name, settings) for name, settings in arms.items())
+    config = _build(RunConfig, {**raw, "arms": frozen}, "--config")
+    _check(config)
+    return config
+
+
+def to_dict(config: RunConfig) -> dict[str, Any]:
+    """The config in JSON's types; `run_config` reads it back."""
+    raw = dataclasses.asdict(config)
+    raw["arms"] = {
+        arm.name: {
+            "method": arm.method,
+            "title": arm.title,
+            **({} if arm.layers is None else {"layers": arm.layers}),
+            **dict(arm.settings),
+        }
+        for arm in config.arms
+    }
+    return json.loads(json.dumps(raw))
+
+
+def suggestion(word: str, known: typing.Iterable[str]) -> str:
+    """ "; did you mean ...?" with the nearest known words, or the list of all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(sorted(known))}"
+
+
+def build(cls: type[T], raw: Mapping[str, Any], where: str) -> T:
+    """A frozen dataclass from a mapping, with every key and type checked.
+
+    Args:
+        cls: its fields say what is known, required and of which type.
+        raw: plain values.
+        where: the flag's prefix for messages, such as "--config.eval".
+
+    Raises:
+        UserError: as `run_config`.
+    """
+    return _build(cls, dict(raw), where)
+
+
+def _arm(name: str, raw: Any) -> ArmConfig:
+    where = f"--config.arms.{name}"
+    if not isinstance(raw, Mapping):
+        raise UserError(f"{where}: expected a dictionary such as dict(method='d4s'), got {raw!r}")
+    if not name.replace("_", "").replace("-", "").isalnum():
+        raise UserError(f"{where}: an arm names a directory; use letters, digits, _ and -")
+    settings = dict(raw)
+    method = settings.pop("method", None)
+    if not isinstance(method, str):
+        raise UserError(f"{where}.method: name the editing method, such as 'd4s'")
+    title = _typed(settings.pop("title", name), str, f"{where}.title")
+    layers = _typed(settings.pop("layers", None), tuple[int, ...] | None, f"{where}.layers")
+    pairs = tuple(sorted((key, _frozen(value)) for key, value in settings.items()))
+    return ArmConfig(name, method, title, layers, pairs)
+
+
+def _build(cls: type[T], raw: dict[str, Any], where: str) -> T:
+    hints = typing.get_type_hints(cls)
+    fields = {item.name: item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in raw:
+        if key not in fields:
+            raise UserError(f"{where}.{key}: no such setting{suggestion(key, fields)}")
+    values = {}
+    for name, item in fields.items():
+        if name in raw:
+            values[name] = _typed(raw[name], hints[name], f"{where}.{name}")
+        elif item.default is item.default_factory is dataclasses.MISSING:
+            raise UserError(f"{where}.{name}: missing, and it has no default; set it")
+    return cls(**values)
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    """``value`` as the type hint asks, or a `UserError`; int counts as float, list as tuple."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any or (hint is None or hint is type(None)) and value is None:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        inner = [arg for arg in args if arg is not type(None)]
+        return _typed(value, inner[0], where) if len(inner) == 1 else value
+    if dataclasses.is_dataclass(hint):
+        if isinstance(value, hint):  # type: ignore[arg-type]
+            return value
+        if isinstance(value, Mapping):
+            return _build(hint, dict(value), where)  # type: ignore[arg-type]
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return tuple(_typed(item, args[0], where) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and isinstance(value, hint):
+        if not (hint is int and isinstance(value, bool)):
+            return value
+    raise UserError(f"{where}: expected {_name(hint)}, got {value!r}")
+
+
+def _name(hint: Any) -> str:
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        return f"a tuple of {_name(typing.get_args(hint)[0])}"
+    names = {int: "int", float: "float", str: "str", bool: "True or False"}
+    return names.get(hint, "a dictionary" if dataclasses.is_dataclass(hint) else str(hint))
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(_frozen(item) for item in value)
+    return value
+
+
+def _plain_dict(raw: Any) -> dict[str, Any]:
+    """A dictionary of dictionaries of a ``ConfigDict`` (references resolved) or a mapping."""
+    if hasattr(raw, "to_dict"):
+        raw = raw.to_dict()
+    return {
+        str(key): _plain_dict(value) if isinstance(value, Mapping) else value
+        for key, value in raw.items()
+    }
+
+
+def _check(config: RunConfig) -> None:
+    """Ranges; the types are right already."""
+    _one_of(config.dtype, DTYPES, "--config.dtype")
+    _one_of(config.facts.order, ORDERS, "--config.facts.order")
+    positive = {
+        "facts.limit": config.facts.limit,
+        "statistics.tokens": config.statistics.tokens,
+        "eval.every": config.eval.every,
+        "eval.max_new_tokens": config.eval.max_new_tokens,
+        "checkpoint_every": config.checkpoint_every,
+        "keep_checkpoints": config.keep_checkpoints,
+        "values_block": config.values_block,
+        "mesh.data": config.mesh.data,
+    }
+    for name, value in positive.items():
+        if value is not None and value < 1:
+            raise UserError(f"--config.{name}: must be at least 1, got {value}")
+    for template in sum(config.contexts.templates or (), ()):
+        if template.count("{}") != 1:
+            raise UserError(f"--config.contexts.templates: {template!r} needs exactly one {{}}")
+    for where, layers in [("layers", config.layers)] + [
+        (f"arms.{arm.name}.layers", arm.layers) for arm in config.arms
+    ]:
+        if layers is not None and (not layers or tuple(sorted(set(layers))) != layers):
+            raise UserError(f"--config.{where}: layers must ascend, each once; got {layers}")
+    if config.layers is None and any(arm.layers is None for arm in config.arms):
+        raise UserError("--config.layers: name the layers to edit, such as --config.layers=3,4,5")
+    if config.facts.order == "shuffled" and config.facts.seed is None:
+        raise UserError("--config.facts.seed: facts.order=shuffled needs a seed")
+
+
+def _one_of(value: str, known: tuple[str, ...], where: str) -> None:
+    if value not in known:
+        raise UserError(f"{where}: {value!r} is not one of {', '.join(known)}")
