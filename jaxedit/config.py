@@ -269,9 +269,9 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         return tuple(_typed(item, args[0], where) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(hint, type) and isinstance(value, hint):
-        if not (hint is int and isinstance(value, bool)):
-            return value
+    is_count = hint is int and isinstance(value, bool)  # True is an int, but no number
+    if isinstance(hint, type) and isinstance(value, hint) and not is_count:
+        return value
     raise UserError(f"{where}: expected {_name(hint)}, got {value!r}")
 
 

@@ -1,5 +1,6 @@
 """Checkpoints keep every dtype and shape, survive a kill and know their owner."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -15,8 +16,8 @@ from jaxedit.errors import UserError
 
 
 def meta(step, **changes):
-    values = dict(step=step, arm="d4s", model="m", config="c", facts=("a", "b"), version="0")
-    return Meta(**{**values, **changes})
+    written = Meta(step, arm="d4s", model="m", config="c", facts=("a", "b"), version="0")
+    return dataclasses.replace(written, **changes)
 
 
 def state():
@@ -81,7 +82,7 @@ def test_reading_a_directory_that_is_not_there_makes_none(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "noun"),
-    [(dict(model="x"), "model"), (dict(config="x"), "config"), (dict(facts=()), "list of facts")],
+    [({"model": "x"}, "model"), ({"config": "x"}, "config"), ({"facts": ()}, "list of facts")],
 )
 def test_a_checkpoint_of_something_else_is_refused(tmp_path, change, noun):
     check_owner(meta(5), meta(10), tmp_path)

@@ -61,9 +61,9 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
 
 def test_two_owners_of_a_directory(tmp_path):
     with locked(tmp_path / "run"):
+        second = locked(tmp_path / "run")
         with pytest.raises(UserError, match=f"process {os.getpid()} runs there"):
-            with locked(tmp_path / "run"):
-                pass
+            second.__enter__()
         with pytest.raises(UserError, match="runs there"):
             refuse_if_busy(tmp_path / "run")
     refuse_if_busy(tmp_path / "run")

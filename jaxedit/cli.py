@@ -1,0 +1,181 @@
+"""What the entry points share: flags, one-line errors, plain log lines.
+
+A mistake of the user's ends as one line on stderr and exit code 2; whatever else goes wrong is a
+bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging as python_logging
+import runpy
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from jaxedit.config import suggestion
+from jaxedit.errors import UserError
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs an entry point: parses the flags, calls ``main``, turns errors into exit codes."""
+
+    def guarded(arguments: Sequence[str]) -> None:
+        if len(arguments) > 1:
+            _leave(f"{arguments[1]!r}: not a flag; flags look like --workdir=out/x")
+        plain_logs()
+        try:
+            main()
+        except UserError as error:
+            _leave(str(error))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            _leave(
+                f"{error.filename or 'the disk'}: no space left; free some and give the same "
+                "command again, it goes on from the last checkpoint"
+            )
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on from here", file=sys.stderr)
+            sys.exit(INTERRUPTED)
+
+    app.run(guarded, flags_parser=_parse)
+
+
+def config_flag(name: str = "config") -> flags.FlagHolder:
+    """``--config=file.py`` or ``file.py:variant``, and ``--config.a.b=value`` to change it."""
+    return config_flags.DEFINE_config_file(name, None, "a run's config file", lock_config=True)
+
+
+def read_config(holder: flags.FlagHolder) -> Mapping[str, Any]:
+    """The config that ``config_flag`` parsed, as plain dictionaries.
+
+    Raises:
+        UserError: none was given.
+    """
+    if holder.value is None:
+        raise UserError("--config: missing; give a config file such as configs/quickstart.py")
+    return holder.value.to_dict()
+
+
+def workdir_of(holder: flags.FlagHolder) -> Path:
+    """The directory that ``--workdir`` names.
+
+    Raises:
+        UserError: none was given.
+    """
+    if not holder.value:
+        raise UserError("--workdir: missing; give the run's directory such as out/x")
+    return Path(holder.value)
+
+
+def plain_logs() -> None:
+    """Our own log lines on stderr, without prefix; others' from warnings up."""
+    handler = logging.get_absl_handler()
+    handler.setFormatter(python_logging.Formatter("%(message)s"))
+    handler.addFilter(_ours_or_serious)
+    logging.set_verbosity(logging.INFO)
+    logging.set_stderrthreshold(logging.INFO)
+
+
+def _ours_or_serious(record: python_logging.LogRecord) -> bool:
+    ours = str(Path(__file__).parent)
+    return record.pathname.startswith(ours) or record.levelno >= python_logging.WARNING
+
+
+def _parse(arguments: list[str]) -> list[str]:
+    try:
+        _check_overrides(arguments[1:])
+        return flags.FLAGS(arguments)
+    except flags.UnrecognizedFlagError as error:
+        _leave(f"--{error.flagname}: no such flag{suggestion(error.flagname, flags.FLAGS)}")
+    except flags.IllegalFlagValueError as error:
+        _leave(_one_line(error).removeprefix("flag "))
+    except (UserError, flags.Error) as error:
+        _leave(_one_line(error))
+    raise AssertionError("not reached")
+
+
+def _check_overrides(arguments: Sequence[str]) -> None:
+    """Loads the config file and looks every ``--config.a.b`` up in it.
+
+    ``config_flags`` does both as well, but what it says of a mistake is no line for a user.
+    """
+    pairs = _pairs(arguments)
+    files = [value for name, value in pairs if name == "config" and value]
+    paths = [(name, value) for name, value in pairs if name.startswith("config.")]
+    if paths and not files:
+        raise UserError(f"--{paths[0][0]}: needs --config=FILE before it")
+    if not files or "config" not in flags.FLAGS:
+        return
+    config = load_config(files[-1])
+    for path, value in paths:
+        _check_override(config, path, value)
+
+
+def _pairs(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """(flag, value), the value after "=" or in the next argument."""
+    pairs = []
+    for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
+        name, equals, value = argument.partition("=")
+        if name.startswith("-"):
+            beside = "" if following.startswith("-") else following
+            pairs.append((name.lstrip("-"), value if equals else beside))
+    return pairs
+
+
+def load_config(location: str) -> Any:
+    """What ``get_config`` of a config file returns; ``file.py:variant`` passes the variant on.
+
+    Raises:
+        UserError: there is no such file, it does not run, or it has no ``get_config``.
+    """
+    path, colon, variant = location.partition(":")
+    where = f"--config={location}"
+    if not Path(path).is_file():
+        raise UserError(f"{where}: no such file")
+    try:
+        get_config = runpy.run_path(path).get("get_config")
+        if get_config is None:
+            raise UserError(f"{where}: has no function get_config; see configs/quickstart.py")
+        return get_config(variant) if colon else get_config()
+    except UserError:
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        raise UserError(f"{where}: the file does not run ({kind}: {_one_line(error)})") from error
+
+
+def _check_override(config: Any, path: str, value: str) -> None:
+    """The first part of ``config.a.b`` that the config lacks is named, with its neighbour."""
+    node, parts = config, path.split(".")[1:]
+    for depth, part in enumerate(parts):
+        known = list(node.keys()) if hasattr(node, "keys") else []
+        if part not in known:
+            where = ".".join(["--config", *parts[: depth + 1]])
+            hint = suggestion(part, known) if known else "; it is a value, not a group"
+            raise UserError(f"{where}: no such setting{hint}")
+        parent, node = node, node[part]
+    kind = parent.get_type(parts[-1])
+    if kind in (int, float):
+        try:
+            kind(value)
+        except ValueError:
+            raise UserError(f"--{path}: expected {kind.__name__}, got {value!r}") from None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _leave(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(BAD_INPUT)
