@@ -1,0 +1,194 @@
+"""D4S, "Dump for Sequence" (Huang et al. 2024): sequential edits with O(1) history.
+
+Each layer carries S = sum r k^T and T = sum k k^T over all edits so far (equations 8-11). After
+every edit the matrix is the original plus Delta = S (lambda C + T)^-1 (equation 5), so all edits
+are solved together although they came one by one. Values never see the edited model: they are
+optimised on the original for many facts at once.
+
+Residuals:
+  "shared"      as published: t = z - h on the original model, the same for every layer;
+                layer j of m takes Delta / (m - j + 1). A fresh edit so moves the hidden state
+                by the harmonic number of m times what was asked (1.83 for three layers).
+  "recomputed"  layer j sees the layers below with their new deltas and itself and those above
+                as they were: r_j = (z - h_j) / (m - j + 1). No overshoot.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxedit.data.fact import Fact
+from jaxedit.editors import keys as walk
+from jaxedit.editors.editor import Factors, Log, check_finite, value_log
+from jaxedit.editors.least_squares import (
+    Prior,
+    Recursion,
+    Sums,
+    append,
+    no_sums,
+    prior,
+    refactor,
+)
+from jaxedit.editors.rows import Contexts, context_weights, key_rows, value_rows
+from jaxedit.editors.values import ValueSettings, optimise_values
+from jaxedit.editors.weights import add_delta, check_layers
+from jaxedit.models.transformer import Transformer
+
+
+class D4SState(NamedTuple):
+    """The recursion of each edited layer, and the number of facts in it."""
+
+    layers: tuple[Recursion, ...]
+    edits: int
+
+
+class D4SRows(NamedTuple):
+    """What n facts need, all of it taken on the unedited model.
+
+    Attributes:
+      target: z = h + delta at the last edited block, [n, D].
+      residual: t = z - h, [n, D].
+      hidden: input of the first edited block behind each template, [n, N, T, D].
+      mask: [n, N, T] bool.
+      lookup: [n, N] int32.
+      log: how the values went, [n] each.
+    """
+
+    target: np.ndarray
+    residual: np.ndarray
+    hidden: np.ndarray
+    mask: np.ndarray
+    lookup: np.ndarray
+    log: dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class D4S:
+    """D4S, one fact or one batch an update.
+
+    Attributes:
+      layers: edited layers, ascending; values are optimised at the last.
+      statistics: uncentred second moment C of the keys for each layer, [v, v].
+      contexts: prefix templates, the plain one first.
+      moment_weight: lambda, the number of preserved keys that C stands for.
+      values: hyper-parameters of the values.
+      residual: "shared" (published) or "recomputed"; see the module.
+      legacy_targets: encode targets as the published code does.
+    """
+
+    layers: tuple[int, ...]
+    statistics: Mapping[int, np.ndarray]
+    contexts: Contexts
+    moment_weight: float = 15_000.0
+    values: ValueSettings = ValueSettings()
+    residual: Literal["shared", "recomputed"] = "shared"
+    legacy_targets: bool = False
+    values_ahead: bool = dataclasses.field(default=True, init=False)
+
+    @cached_property
+    def priors(self) -> tuple[Prior, ...]:
+        """lambda C of each layer, factored at the first use."""
+        return tuple(prior(self.statistics[j], self.moment_weight, layer=j) for j in self.layers)
+
+    def init(self, lm: Transformer) -> D4SState:
+        """No edits: zero sums."""
+        check_layers(lm, self.layers)
+        sums = [no_sums(lm.config.d_model, lm.config.d_ff) for _ in self.layers]
+        return self._refactored(sums, 0)
+
+    def prepare(self, lm: Transformer, facts: Sequence[Fact]) -> D4SRows:
+        """Values and the walk up to the first edited layer, for all `facts` at once."""
+        rows = value_rows(
+            lm.tokenizer, facts, self.contexts, legacy_targets=self.legacy_targets
+        )
+        values = optimise_values(lm, rows, self.layers[-1], self.values)
+        keys = key_rows(lm.tokenizer, facts, self.contexts)
+        place = walk.begin(lm, keys, self.layers[0])
+        hidden = np.asarray(place.hidden)
+        return D4SRows(
+            np.asarray(values.initial + values.delta),
+            np.asarray(values.delta),
+            hidden.reshape((*keys.ids.shape, -1)),
+            keys.mask,
+            keys.lookup,
+            value_log(values),
+        )
+
+    def edit(self, lm: Transformer, state: D4SState, prepared: D4SRows) -> tuple[D4SState, Log]:
+        """Adds the facts of `prepared` to the history and solves it anew, layer by layer."""
+        check_finite(prepared.log)
+        state, _ = self.update(lm, state, prepared)
+        return state, prepared.log
+
+    def update(
+        self, lm: Transformer, state: D4SState, prepared: D4SRows
+    ) -> tuple[D4SState, Factors]:
+        """The update itself, and what it added to the sums of each layer."""
+        weights = context_weights(self.contexts)
+        place = walk.Place(*(x.reshape((-1, *x.shape[2:])) for x in prepared[2:5]))
+        layers, keys, residuals = [], [], []
+        for j, (layer, before) in enumerate(zip(self.layers, state.layers, strict=True)):
+            if j:  # the layer below has its new matrix by now
+                place = walk.advance(lm, place, self.layers[j - 1], layer)
+            keys.append(np.asarray(walk.read(lm, place, layer, weights)))
+            residuals.append(self._residuals(lm, place, prepared, j))
+            with jax.enable_x64(True):
+                after = _append_all(before, keys[-1], residuals[-1])
+            layers.append(after)
+            lm = add_delta(lm, layer, after.delta, self._scale(j))
+        done = D4SState(tuple(layers), state.edits + len(prepared.target))
+        return done, Factors(tuple(keys), tuple(residuals))
+
+    def bind(self, lm: Transformer, state: D4SState) -> Transformer:
+        """The original matrices plus the whole history's Delta."""
+        for j, (layer, recursion) in enumerate(zip(self.layers, state.layers, strict=True)):
+            lm = add_delta(lm, layer, recursion.delta, self._scale(j))
+        return lm
+
+    def snapshot(self, state: D4SState) -> Any:
+        """The carried sums of each layer: R K^T and K K^T."""
+        layers = zip(self.layers, state.layers, strict=True)
+        sums = {str(j): {"rk": s.sums.rk, "kk": s.sums.kk} for j, s in layers}
+        return {"sums": sums, "edits": np.int64(state.edits)}
+
+    def restore(self, lm: Transformer, tree: Any) -> D4SState:
+        """Refactors the sums: the recursion starts afresh from them."""
+        with jax.enable_x64(True):
+            sums = [
+                Sums(*(jax.numpy.asarray(tree["sums"][str(j)][name]) for name in ("rk", "kk")))
+                for j in self.layers
+            ]
+        return self._refactored(sums, int(tree["edits"]))
+
+    def _refactored(self, sums: Sequence[Sums], edits: int) -> D4SState:
+        layers = zip(self.layers, sums, self.priors, strict=True)
+        return D4SState(tuple(refactor(s, p, layer=j) for j, s, p in layers), edits)
+
+    def _residuals(
+        self, now: Transformer, place: walk.Place, prepared: D4SRows, j: int
+    ) -> np.ndarray:
+        """r of each fact for the sums of layer j, [n, D] float64."""
+        if self.residual == "shared":
+            return np.asarray(prepared.residual, np.float64)
+        plain = walk.first_rows(place, prepared.lookup.shape[1])
+        hidden = walk.hidden_after(now, plain, self.layers[j], self.layers[-1])
+        missing = np.asarray(prepared.target, np.float64) - np.asarray(hidden, np.float64)
+        return missing / (len(self.layers) - j)
+
+    def _scale(self, j: int) -> float:
+        """Published sums hold undivided residuals; layer j divides when it uses them."""
+        return 1 / (len(self.layers) - j) if self.residual == "shared" else 1.0
+
+
+@jax.jit
+def _append_all(state: Recursion, keys: jax.Array, residuals: jax.Array) -> Recursion:
+    """The recursion over n facts; keys [n, v], residuals [n, u]."""
+
+    def step(carry: Recursion, pair: tuple[jax.Array, jax.Array]) -> tuple[Recursion, None]:
+        return append(carry, *pair), None
+
+    return jax.lax.scan(step, state, (keys, residuals))[0]

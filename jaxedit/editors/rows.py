@@ -1,0 +1,171 @@
+"""Facts as token rows: which tokens to run, where to look, what to predict.
+
+A fact behind N prefix templates gives N rows for its keys and N + 1 for its value. All
+padding is on the right, and lengths are rounded up to buckets, so that shapes repeat.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxedit.data.fact import Fact
+from jaxedit.models.text import Tokenizer, bucket, pad_batch
+
+Contexts = tuple[tuple[str, ...], ...]
+"""Groups of prefix templates, each with one ``{}`` for the prompt."""
+
+PLAIN: Contexts = (("{}",),)
+"""No prefixes: the prompt alone."""
+
+
+class KeyRows(NamedTuple):
+    """Prompts cut after the subject's last token: what lies behind it cannot matter.
+
+    Attributes:
+      ids: [n, N, T] int32.
+      mask: [n, N, T] bool.
+      lookup: column of the subject's last token, [n, N] int32.
+    """
+
+    ids: np.ndarray
+    mask: np.ndarray
+    lookup: np.ndarray
+
+
+class ValueRows(NamedTuple):
+    """Prompt and target behind every prefix, and the subject's own row for the KL term.
+
+    Attributes:
+      ids: [n, N + 1, T] int32; the target's last token is not among the inputs.
+      mask: [n, N + 1, T] bool.
+      lookup: column of the subject's last token, [n, N + 1] int32.
+      predict: columns that predict the target's tokens, [n, N, P] int32.
+      target: the target's tokens, [n, P] int32.
+      target_mask: [n, P] bool.
+    """
+
+    ids: np.ndarray
+    mask: np.ndarray
+    lookup: np.ndarray
+    predict: np.ndarray
+    target: np.ndarray
+    target_mask: np.ndarray
+
+
+def context_weights(contexts: Contexts) -> np.ndarray:
+    """Weight of each template in a key: mean within each group, then mean of the groups.
+
+    Returns [N]; for MEMIT's ``(("{}",), (five prefixes))`` that is 1/2 and five times 1/10.
+    """
+    return np.concatenate(
+        [np.full(len(group), 1 / (len(contexts) * len(group))) for group in contexts]
+    )
+
+
+def fill(template: str, text: str) -> str:
+    """`template` with its ``{}`` replaced; other braces stay as they are."""
+    return template.replace("{}", text, 1)
+
+
+def subject_last(tokenizer: Tokenizer, text: str, end: int) -> tuple[list[int], int]:
+    """Tokens of `text`, and the column of the one that holds character `end` - 1."""
+    ids, offsets = tokenizer.encode_with_offsets(text)
+    column = max(i for i, (start, stop) in enumerate(offsets) if start < end and stop > start)
+    return ids, column
+
+
+def _placed(fact: Fact, template: str) -> tuple[str, int]:
+    """The fact's question behind a prefix, and the end of its subject in it."""
+    before, _ = fact.prompt.split("{}", 1)
+    end = len(template.split("{}", 1)[0]) + len(before) + len(fact.subject)
+    return fill(template, fact.question), end
+
+
+def key_rows(tokenizer: Tokenizer, facts: Sequence[Fact], contexts: Contexts) -> KeyRows:
+    """Rows for the keys of `facts` behind every template, in the templates' order."""
+    rows, columns = [], []
+    for fact in facts:
+        for template in (t for group in contexts for t in group):
+            ids, column = subject_last(tokenizer, *_placed(fact, template))
+            rows.append(ids[: column + 1])
+            columns.append(column)
+    count = sum(map(len, contexts))
+    ids, mask = _pad(tokenizer, rows)
+    return KeyRows(
+        _per_fact(ids, count), _per_fact(mask, count), _per_fact(np.int32(columns), count)
+    )
+
+
+def value_rows(
+    tokenizer: Tokenizer,
+    facts: Sequence[Fact],
+    contexts: Contexts,
+    *,
+    legacy_targets: bool = False,
+) -> ValueRows:
+    """Rows for the values of `facts`.
+
+    Args:
+      tokenizer: the model's.
+      facts: n facts.
+      contexts: the prefix templates.
+      legacy_targets: encode " target" by itself, as the published code does; a Llama-2
+        tokenizer then puts an extra "▁" before it.
+    """
+    templates = [t for group in contexts for t in group]
+    rows, lookup, predict, targets = [], [], [], []
+    for fact in facts:
+        for template in templates:
+            question, end = _placed(fact, template)
+            if legacy_targets:
+                target = tokenizer.encode_pair(question, fact.target, legacy_targets=True)
+                target = target[0][target[1] :]
+                seen = question + tokenizer.decode(target[:-1])
+                ids, column = subject_last(tokenizer, seen, end)
+            else:
+                whole, start = tokenizer.encode_pair(question, fact.target)
+                target, ids = whole[start:], whole[:-1]
+                column = subject_last(tokenizer, question, end)[1]
+            rows.append(ids)
+            lookup.append(column)
+            predict.append(range(len(ids) - len(target), len(ids)))
+            if template == templates[0]:
+                targets.append(target)
+        ids, column = subject_last(tokenizer, f"{fact.subject} is a", len(fact.subject))
+        rows.append(ids)
+        lookup.append(column)
+    width = _round_up(max(map(len, targets)), 4)
+    count = len(templates)
+    ids, mask = _pad(tokenizer, rows)
+    target = np.zeros((len(facts), width), np.int32)
+    target_mask = np.zeros((len(facts), width), bool)
+    columns = np.zeros((len(facts) * count, width), np.int32)
+    for i, tokens in enumerate(targets):
+        target[i, : len(tokens)] = tokens
+        target_mask[i, : len(tokens)] = True
+    for i, places in enumerate(predict):
+        columns[i, : len(places)] = places
+    return ValueRows(
+        _per_fact(ids, count + 1),
+        _per_fact(mask, count + 1),
+        _per_fact(np.int32(lookup), count + 1),
+        _per_fact(columns, count),
+        target,
+        target_mask,
+    )
+
+
+def _pad(tokenizer: Tokenizer, rows: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    length = bucket(max(map(len, rows)))
+    ids, mask = pad_batch(rows, side="right", length=length, pad_id=tokenizer.pad_id)
+    return np.asarray(ids, np.int32), np.asarray(mask, bool)
+
+
+def _per_fact(x: np.ndarray, count: int) -> np.ndarray:
+    """[n * count, ...] -> [n, count, ...]."""
+    return x.reshape((-1, count, *x.shape[1:]))
+
+
+def _round_up(n: int, step: int) -> int:
+    return -(-n // step) * step

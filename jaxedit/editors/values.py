@@ -1,0 +1,260 @@
+"""Values: the hidden state at the subject's last token that makes the model say the target.
+
+For fact i, z_i = h_i + delta_i, where delta_i minimises (ROME, Meng et al. 2022a, equation
+4; MEMIT, equation 16; D4S, equation 3)
+
+    mean_c -log p(target | prefix_c + prompt)  +  kl_factor KL(p_delta || p_0)
+        + weight_decay |delta| / |h_i|^2
+
+with Adam inside the ball |delta| <= clamp |h_i|. Delta enters at the output of one block, at
+the subject's last token. Hence the blocks up to that one and every token before the subject's
+last are the same at each step: they run once, their keys and values are cached, and a step
+runs only the blocks above on the few tokens from there on, for a whole batch of facts, with
+the LM head at the predicting positions alone.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxedit.editors.rows import ValueRows
+from jaxedit.models.cache import Cache
+from jaxedit.models.config import ModelConfig
+from jaxedit.models.forward import forward
+from jaxedit.models.text import bucket
+from jaxedit.models.transformer import Transformer
+from jaxedit.sharding import data_parallel
+
+
+@dataclass(frozen=True)
+class ValueSettings:
+    """Hyper-parameters of the optimisation, under the names of the literature.
+
+    Attributes:
+      steps: forward passes S; there are at most S - 1 updates.
+      learning_rate: Adam's.
+      weight_decay: factor of |delta| / |h|^2 (the norm in the numerator is not squared).
+      clamp_norm_factor: radius of delta's ball, in units of |h|.
+      kl_factor: weight of the divergence at the subject's own prompt, in nats.
+      stop_below: a fact stops when its loss is below this.
+    """
+
+    steps: int = 25
+    learning_rate: float = 0.5
+    weight_decay: float = 0.5
+    clamp_norm_factor: float = 0.75
+    kl_factor: float = 0.0625
+    stop_below: float = 0.05
+
+
+class Values(NamedTuple):
+    """What was found, one row a fact.
+
+    Attributes:
+      initial: h_i, the hidden state behind no prefix, [n, D].
+      delta: [n, D]; the target z_i is initial + delta.
+      loss: total loss at delta, [n].
+      probability: exp(-nll) of the target's tokens at delta, mean over the prefixes, [n].
+      initial_probability: the same at delta = 0, [n].
+      updates: Adam updates made, [n] int32.
+      path: delta before each update, [n, S - 1, D]; NaN after the last (with trace=True).
+      gradients: the gradient there, [n, S - 1, D] (with trace=True).
+    """
+
+    initial: jax.Array
+    delta: jax.Array
+    loss: jax.Array
+    probability: jax.Array
+    initial_probability: jax.Array
+    updates: jax.Array
+    path: jax.Array | None = None
+    gradients: jax.Array | None = None
+
+
+def optimise_values(
+    lm: Transformer,
+    rows: ValueRows,
+    layer: int,
+    settings: ValueSettings,
+    *,
+    chunk: int = 16,
+    trace: bool = False,
+) -> Values:
+    """Optimises the values of n facts on `lm`, `chunk` facts at a time on each device.
+
+    Args:
+      lm: the model to read; never changed.
+      rows: the facts' tokens (`rows.value_rows`); the first template must be the plain ``{}``.
+      layer: delta is added to this block's output.
+      settings: hyper-parameters.
+      chunk: facts a device and call.
+      trace: keep every step's delta and gradient.
+
+    A loss that is not finite is returned as such; `updates` then tells the step.
+    """
+    call = data_parallel(
+        _optimise,
+        lm.mesh,
+        chunk=chunk,
+        config=lm.config,
+        layer=layer,
+        settings=settings,
+        window=_window(rows),
+        trace=trace,
+    )
+    return call(lm.params, rows)
+
+
+def _window(inputs: ValueRows) -> int:
+    """Columns from the subject's last token to the end of the longest such tail."""
+    return min(
+        bucket(int((inputs.mask.sum(-1) - inputs.lookup).max())), int(inputs.ids.shape[-1])
+    )
+
+
+class _Tail(NamedTuple):
+    """All that a step reads and no step changes; n facts of R rows, W columns from `lookup`.
+
+    Attributes:
+      hidden: output of the edited block, [n * R, W, D].
+      positions: [n * R, W], -1 behind the end.
+      cache: keys and values of the tokens before the subject's last, in the blocks above.
+      logits_at: columns of the tail where the head is needed, [n * R, P].
+    """
+
+    hidden: jax.Array
+    positions: jax.Array
+    cache: Cache
+    logits_at: jax.Array
+
+
+def _optimise(
+    params: Any,
+    inputs: ValueRows,
+    *,
+    config: ModelConfig,
+    layer: int,
+    settings: ValueSettings,
+    window: int,
+    trace: bool,
+) -> Values:
+    """The optimisation of one device's facts; every array has a leading axis of facts."""
+    n, rows, _ = inputs.ids.shape
+    tail, initial = _run_once(params, inputs, config=config, layer=layer, window=window)
+    target = jnp.where(inputs.target_mask, inputs.target, 0)  # [n, P]
+    lengths = inputs.target_mask.sum(-1).astype(initial.dtype)  # [n]
+
+    def log_probabilities(delta: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Log p of the target's tokens [n, N, P], and the subject row's log p [n, V]."""
+        shift = jnp.repeat(delta, rows, axis=0).astype(tail.hidden.dtype)  # [n * R, D]
+        out = forward(
+            config,
+            params,
+            None,
+            tail.positions >= 0,
+            start=layer + 1,
+            hidden=tail.hidden.at[:, 0].add(shift),
+            positions=tail.positions,
+            cache=tail.cache,
+            logits_at=tail.logits_at,
+        )
+        log_p = jax.nn.log_softmax(out.logits, axis=-1)
+        log_p = log_p.reshape((n, rows, *log_p.shape[1:]))  # [n, R, P, V]
+        gold = jnp.take_along_axis(log_p[:, :-1], target[:, None, :, None], axis=-1)[..., 0]
+        return jnp.where(inputs.target_mask[:, None], gold, 0), log_p[:, -1, 0]
+
+    zero = jnp.zeros_like(initial)
+    gold_0, subject_0 = log_probabilities(zero)
+    radius = settings.clamp_norm_factor * _norm(initial)  # [n]
+
+    def losses(delta: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        """Sum over facts, which are independent, so its gradient is each fact's own."""
+        gold, subject = log_probabilities(delta)
+        nll = -gold.sum(-1) / lengths[:, None]  # [n, N]
+        kl = (jnp.exp(subject) * (subject - subject_0)).sum(-1)  # [n]
+        decay = settings.weight_decay * _norm(delta) / _norm(initial) ** 2
+        loss = nll.mean(-1) + settings.kl_factor * kl + decay
+        return loss.sum(), (loss, jnp.exp(-nll).mean(-1))
+
+    adam = optax.adam(settings.learning_rate)
+
+    def update(carry: tuple) -> tuple:
+        step, delta, moments, active, updates, path = carry
+        (_, (loss, _)), gradient = jax.value_and_grad(losses, has_aux=True)(delta)
+        active = active & (loss >= settings.stop_below) & jnp.isfinite(loss)
+        if trace:
+            keep = jnp.where(active[:, None], jnp.stack([delta, gradient]), jnp.nan)  # [2, n, D]
+            path = jax.lax.dynamic_update_index_in_dim(path, keep, step, axis=0)
+        change, moments = adam.update(gradient, moments)
+        moved = optax.apply_updates(delta, change)
+        norm = _norm(moved)
+        shrink = jnp.where(norm > radius, radius / jnp.where(norm > 0, norm, 1), 1)
+        delta = jnp.where(active[:, None], moved * shrink[:, None], delta)
+        return step + 1, delta, moments, active, updates + active.astype(jnp.int32), path
+
+    last = settings.steps - 1
+    path = jnp.full((last if trace else 0, 2, *zero.shape), jnp.nan, zero.dtype)
+    start = (
+        jnp.asarray(0, jnp.int32),
+        zero,
+        adam.init(zero),
+        jnp.ones((n,), bool),
+        jnp.zeros((n,), jnp.int32),
+        path,
+    )
+    _, delta, _, _, updates, path = jax.lax.while_loop(
+        lambda carry: (carry[0] < last) & carry[3].any(), update, start
+    )
+    _, (loss, probability) = losses(delta)
+    nll_0 = -gold_0.sum(-1) / lengths[:, None]
+    traced = jnp.moveaxis(path, 2, 0)  # [n, S - 1, 2, D]
+    return Values(
+        initial,
+        delta,
+        loss,
+        probability,
+        jnp.exp(-nll_0).mean(-1),
+        updates,
+        traced[:, :, 0] if trace else None,
+        traced[:, :, 1] if trace else None,
+    )
+
+
+def _run_once(
+    params: Any, inputs: ValueRows, *, config: ModelConfig, layer: int, window: int
+) -> tuple[_Tail, jax.Array]:
+    """One pass over the whole rows; returns the tail to optimise on and h_i, [n, D]."""
+    n, rows, length = inputs.ids.shape
+    ids, mask = (x.reshape(n * rows, length) for x in (inputs.ids, inputs.mask))
+    lookup = inputs.lookup.reshape(n * rows)
+    below = forward(config, params, ids, mask, stop=layer + 1)
+    above = forward(
+        config, params, None, mask, start=layer + 1, hidden=below.hidden, logits_at=False
+    )
+    columns = lookup[:, None] + jnp.arange(window, dtype=jnp.int32)  # [n * R, W]
+    inside = columns < mask.sum(axis=1, dtype=jnp.int32)[:, None]
+    at = jnp.minimum(columns, length - 1)
+    hidden = jnp.take_along_axis(below.hidden, at[..., None], axis=1)
+    predict = inputs.predict - inputs.lookup[:, :-1, None]  # [n, N, P], columns of the tail
+    predict = jnp.clip(predict, 0, window - 1)
+    # The subject's own row needs its first column only; the others are there for the shape.
+    predict = jnp.concatenate([predict, jnp.zeros_like(predict[:, :1])], axis=1)
+    positions = jnp.where(mask, jnp.cumsum(mask, axis=1, dtype=jnp.int32) - 1, -1)
+    past = Cache.of(above.kv, positions, config.n_layers).before(lookup)
+    tail = _Tail(
+        hidden,
+        jnp.where(inside, columns, -1),
+        past,
+        predict.reshape(n * rows, -1),
+    )
+    initial = hidden.reshape(n, rows, window, -1)[:, 0, 0]
+    return tail, initial
+
+
+def _norm(x: jax.Array) -> jax.Array:
+    """Euclidean norm over the last axis, with a gradient of 0 at 0."""
+    square = (x * x).sum(-1)
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
