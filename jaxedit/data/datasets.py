@@ -12,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from absl import logging
 
-from jaxedit.data import counterfact, zsre
+from jaxedit.data import counterfact, factworld, zsre
 from jaxedit.data.fact import Fact
+from jaxedit.data.factworld.edits import POOLS
 from jaxedit.data.files import kind, read_records
 from jaxedit.data.jsonl import read_facts
 from jaxedit.errors import UserError
@@ -64,6 +65,7 @@ DATASETS = {
     "zsre-train-10000": DataSet("zsre_mend_train_10000.json", 10_000, _EASYEDIT, zsre.parse),
     "zsre-knowedit": DataSet("ZsRE-test-all.json", 1_304, _KNOWEDIT, zsre.parse),
 }
+EMBEDDED = ("gptj", "llama", "plugin")
 
 
 def load_facts(
@@ -85,7 +87,8 @@ def load_facts(
             set is looked for in $JAXEDIT_DATA, else in ./data. Any file of the data set's
             family will do: its form is recognised from its records.
         limit: take at most that many good facts.
-        seed: draw them with this seed instead of from the beginning.
+        seed: draw them with this seed instead of from the beginning. An embedded world has a
+            pool of edits for each seed modulo 4; by default the one that results are shown on.
         order: "file" or "shuffled" (the default with a seed): the order of the facts drawn.
 
     Raises:
@@ -105,6 +108,7 @@ def load_facts(
             raise UserError('source "jsonl" needs the path of a file')
         facts = read_facts(path)
         chosen = _draw(len(facts), seed)[:limit]
+        _warn_if_fewer(path, len(facts), limit)
         drawn = [facts[i] for i in (sorted(chosen) if order == "file" else chosen)]
         return Loaded(drawn, [], len(facts), len(facts))
     return _named(source, _dataset(source), path, limit, seed, order)
@@ -146,9 +150,26 @@ def _named(
     if order == "file":
         good.sort(key=lambda pair: pair[0])
     stated = _stated(file, len(records))
-    if limit is not None and len(good) < limit:
-        logging.warning("%s: %d facts were asked for, it has %d", file, limit, len(good))
+    _warn_if_fewer(file, len(good), limit)
     return Loaded([fact for _, fact in good], skipped, stated, len(records))
+
+
+def _embedded(model: str, limit: int | None, seed: int | None) -> Loaded:
+    """Edits of the world that every embedded model was trained on."""
+    if model not in EMBEDDED:
+        known = ", ".join(f"embedded:{name}" for name in EMBEDDED)
+        raise UserError(f"unknown source of facts 'embedded:{model}'; known are {known}")
+    world = factworld.World()
+    seed = factworld.SHOWN if seed is None else seed
+    size = len(world.facts[seed % POOLS :: POOLS])
+    facts = factworld.edits(world, min(limit or size, size), seed)
+    _warn_if_fewer(f"embedded:{model}", len(facts), limit)
+    return Loaded(facts, [], size, size)
+
+
+def _warn_if_fewer(source: object, found: int, limit: int | None) -> None:
+    if limit is not None and found < limit:
+        logging.warning("%s: %d facts were asked for, it has %d", source, limit, found)
 
 
 def _draw(count: int, seed: int | None) -> list[int]:

@@ -43,7 +43,9 @@ def read_facts(path: str | Path) -> list[Fact]:
             raise UserError(f"{path}:{number}: {error}") from None
         facts.append(fact)
     if not facts:
-        raise UserError(f'{path}: holds no facts; write one {{"prompt", "subject", "target"}} a line')
+        raise UserError(
+            f'{path}: holds no facts; write one {{"prompt", "subject", "target"}} a line'
+        )
     return facts
 
 
@@ -78,8 +80,7 @@ def _questions(value: dict[str, Any], key: str) -> tuple[Question, ...]:
         raise UserError(f'"{key}" must be a list of {{"prompt", "answer"}}')
     try:
         return tuple(
-            Question(files.text_of(item, "prompt"), files.text_of(item, "answer"))
-            for item in items
+            Question(files.text_of(item, "prompt"), files.text_of(item, "answer")) for item in items
         )
     except UserError as error:
         raise UserError(f'"{key}": {error}') from None
