@@ -12,7 +12,7 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -21,7 +21,8 @@ from jaxedit.errors import UserError
 T = TypeVar("T")
 
 DTYPES = ("float32", "bfloat16")
-ORDERS = ("given", "shuffled")
+MOMENTS = ("before", "immediate", "checkpoint", "after_all")
+ORDERS = ("file", "shuffled")
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,14 @@ class FactsConfig:
         path: the file, where the source needs one.
         limit: at most so many facts.
         seed: chooses which, and shuffles; None takes the first ones.
-        order: "given" keeps the file's order, "shuffled" uses the seed.
+        order: "file" keeps the file's order among those chosen; None shuffles if there is a seed.
     """
 
     source: str
     path: str | None = None
     limit: int | None = None
     seed: int | None = None
-    order: str = "given"
+    order: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,19 @@ class EvalConfig:
     Attributes:
         immediate: score every fact right after its own edit.
         every: score all facts edited so far after every so many edits; None only at the end.
-        generation: also by free generation (before, immediate and after all edits).
+        generate: moments at which answers are also generated freely ("before", "immediate",
+            "checkpoint", "after_all"); teacher forcing is always on.
         max_new_tokens: limit of a generated answer.
+        stop: strings that end a generated answer, besides the end-of-text token.
+        prompt_format: what every prompt is wrapped in; one ``{}`` is its place.
     """
 
     immediate: bool = True
     every: int | None = None
-    generation: bool = True
+    generate: tuple[str, ...] = ("before", "immediate", "after_all")
     max_new_tokens: int = 16
+    stop: tuple[str, ...] = ("\n",)
+    prompt_format: str = "{}"
 
 
 @dataclass(frozen=True)
@@ -109,14 +115,16 @@ class ArmConfig:
         method: a name in the editors' registry.
         title: what tables and figures call it.
         layers: of this arm alone; None takes the run's.
-        settings: the method's hyper-parameters, as sorted pairs.
+        batch: facts an update.
+        settings: the method's hyper-parameters, in JSON's types.
     """
 
     name: str
     method: str
     title: str
-    layers: tuple[int, ...] | None
-    settings: tuple[tuple[str, Any], ...]
+    layers: tuple[int, ...] | None = None
+    batch: int = 1
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -190,33 +198,42 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
         arm.name: {
             "method": arm.method,
             "title": arm.title,
-            **({} if arm.layers is None else {"layers": arm.layers}),
-            **dict(arm.settings),
+            "layers": arm.layers,
+            "batch": arm.batch,
+            **arm.settings,
         }
         for arm in config.arms
     }
     return json.loads(json.dumps(raw))
 
 
-def suggestion(word: str, known: typing.Iterable[str]) -> str:
+def suggestion(word: str, known: Iterable[str]) -> str:
     """ "; did you mean ...?" with the nearest known words, or the list of all of them."""
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(sorted(known))}"
 
 
-def build(cls: type[T], raw: Mapping[str, Any], where: str) -> T:
-    """A frozen dataclass from a mapping, with every key and type checked.
+def typed_settings(
+    cls: type, raw: Mapping[str, Any], where: str, *, given: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Keyword arguments for a dataclass, checked against its fields.
 
     Args:
-        cls: its fields say what is known, required and of which type.
+        cls: an editor, say.
         raw: plain values.
-        where: the flag's prefix for messages, such as "--config.eval".
+        where: prefix for messages, such as "--config.arms.d4s".
+        given: fields that are not a user's to set.
 
     Raises:
         UserError: as `run_config`.
     """
-    return _build(cls, dict(raw), where)
+    hints = typing.get_type_hints(cls)
+    known = [item.name for item in dataclasses.fields(cls) if item.init and item.name not in given]
+    for key in raw:
+        if key not in known:
+            raise UserError(f"{where}.{key}: no such setting{suggestion(key, known)}")
+    return {key: _typed(value, hints[key], f"{where}.{key}") for key, value in raw.items()}
 
 
 def _arm(name: str, raw: Any) -> ArmConfig:
@@ -229,10 +246,10 @@ def _arm(name: str, raw: Any) -> ArmConfig:
     method = settings.pop("method", None)
     if not isinstance(method, str):
         raise UserError(f"{where}.method: name the editing method, such as 'd4s'")
-    title = _typed(settings.pop("title", name), str, f"{where}.title")
-    layers = _typed(settings.pop("layers", None), tuple[int, ...] | None, f"{where}.layers")
-    pairs = tuple(sorted((key, _frozen(value)) for key, value in settings.items()))
-    return ArmConfig(name, method, title, layers, pairs)
+    common = {key: settings.pop(key) for key in ("title", "layers", "batch") if key in settings}
+    plain = json.loads(json.dumps(settings))
+    values = {"name": name, "method": method, "title": name, **common, "settings": plain}
+    return _build(ArmConfig, values, where)
 
 
 def _build(cls: type[T], raw: dict[str, Any], where: str) -> T:
@@ -260,6 +277,10 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
             return None
         inner = [arg for arg in args if arg is not type(None)]
         return _typed(value, inner[0], where) if len(inner) == 1 else value
+    if origin is typing.Literal and value in args:
+        return value
+    if origin is Mapping and isinstance(value, Mapping):
+        return dict(value)
     if dataclasses.is_dataclass(hint):
         if isinstance(value, hint):  # type: ignore[arg-type]
             return value
@@ -276,9 +297,11 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
 
 
 def _name(hint: Any) -> str:
-    origin = typing.get_origin(hint)
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple:
-        return f"a tuple of {_name(typing.get_args(hint)[0])}"
+        return f"a tuple of {_name(args[0])}"
+    if origin is typing.Literal:
+        return f"one of {', '.join(map(repr, args))}"
     names = {int: "int", float: "float", str: "str", bool: "True or False"}
     return names.get(hint, "a dictionary" if dataclasses.is_dataclass(hint) else str(hint))
 
@@ -302,7 +325,9 @@ def _plain_dict(raw: Any) -> dict[str, Any]:
 def _check(config: RunConfig) -> None:
     """Ranges; the types are right already."""
     _one_of(config.dtype, DTYPES, "--config.dtype")
-    _one_of(config.facts.order, ORDERS, "--config.facts.order")
+    _one_of(config.facts.order or "file", ORDERS, "--config.facts.order")
+    for moment in config.eval.generate:
+        _one_of(moment, MOMENTS, "--config.eval.generate")
     positive = {
         "facts.limit": config.facts.limit,
         "statistics.tokens": config.statistics.tokens,
@@ -311,6 +336,7 @@ def _check(config: RunConfig) -> None:
         "checkpoint_every": config.checkpoint_every,
         "keep_checkpoints": config.keep_checkpoints,
         "values_block": config.values_block,
+        **{f"arms.{arm.name}.batch": arm.batch for arm in config.arms},
         "mesh.data": config.mesh.data,
     }
     for name, value in positive.items():
@@ -326,6 +352,8 @@ def _check(config: RunConfig) -> None:
             raise UserError(f"--config.{where}: layers must ascend, each once; got {layers}")
     if config.layers is None and any(arm.layers is None for arm in config.arms):
         raise UserError("--config.layers: name the layers to edit, such as --config.layers=3,4,5")
+    if config.eval.prompt_format.count("{}") != 1:
+        raise UserError("--config.eval.prompt_format: needs exactly one {} for the prompt")
     if config.facts.order == "shuffled" and config.facts.seed is None:
         raise UserError("--config.facts.seed: facts.order=shuffled needs a seed")
 

@@ -1,0 +1,144 @@
+"""The loop: one update after another, scored right away, on values alone.
+
+Nothing here writes a file or keeps a state of its own: `edits` yields what each update did, and
+whoever runs it keeps records and checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxedit.data.fact import Fact
+from jaxedit.editors.editor import Editor, take
+from jaxedit.errors import UserError
+from jaxedit.metrics.norms import layer_norms
+from jaxedit.metrics.records import Answer, Asked, Setting, answer
+from jaxedit.schedule import Block, Turn
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What is asked about the facts, and how.
+
+    Attributes:
+        asked: every question of every fact, in the order of the facts.
+        settings: by moment ("immediate", "checkpoint", ...): how the answers are taken.
+        generate: moments at which answers are generated, too; at others only teacher forcing.
+    """
+
+    asked: tuple[Asked, ...]
+    settings: Mapping[str, Setting]
+    generate: frozenset[str]
+
+    def answers(self, lm: Any, when: str, *, edits: int, start: int, stop: int) -> list[Answer]:
+        """The model's answers about the facts ``start`` to ``stop`` - 1, at a moment."""
+        asked = [question for question in self.asked if start <= question.fact < stop]
+        generation = when in self.generate
+        return answer(lm, asked, self.settings[when], edits=edits, generation=generation)
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one update left.
+
+    Attributes:
+        turn: which facts, and what was due after it.
+        state: the editor's, after it.
+        snapshot: the state's arrays on the host, if a checkpoint was due.
+        log: the editor's, a row a fact.
+        norms: mean absolute weight of the edited layers and of their deltas.
+        immediate: answers about the facts of this update; empty if not asked for.
+        so_far: answers about all facts edited so far, if an evaluation was due.
+    """
+
+    turn: Turn
+    state: Any
+    snapshot: Any
+    log: Mapping[str, np.ndarray]
+    norms: Mapping[str, Any]
+    immediate: list[Answer]
+    so_far: list[Answer]
+
+
+def edits(
+    lm: Any,
+    editor: Editor,
+    facts: Sequence[Fact],
+    state: Any,
+    blocks: Sequence[Block],
+    questions: Questions,
+) -> Iterator[Update]:
+    """Goes through the blocks from ``state`` on and yields after every update.
+
+    Args:
+        lm: the unedited model.
+        editor: the method.
+        facts: of the whole run, in the order of the edits.
+        state: the editor's, before the first block.
+        blocks: what is still to do (`schedule.schedule`).
+        questions: what is asked after the updates.
+
+    Raises:
+        UserError: a loss or weight is not finite; names the fact, the layer or the step.
+    """
+    for block in blocks:
+        prepared = editor.prepare(lm, facts[block.start : block.stop])
+        for turn in block.turns:
+            own = take(prepared, turn.start - block.start, turn.stop - block.start)
+            state, log = _edit(lm, editor, state, own, facts[turn.start : turn.stop], turn)
+            snapshot = None
+            if turn.checkpoint:
+                # A restarted run goes on from these arrays; so does this one.
+                snapshot = jax.tree.map(np.asarray, editor.snapshot(state))
+                state = editor.restore(lm, snapshot)
+            edited = editor.bind(lm, state)
+            norms = layer_norms(edited.params, lm.params, editor.layers)
+            _check_norms(norms, facts[turn.stop - 1], turn)
+            yield Update(
+                turn,
+                state,
+                snapshot,
+                log,
+                norms,
+                _immediate(edited, questions, turn),
+                _so_far(edited, questions, turn),
+            )
+
+
+def _edit(
+    lm: Any, editor: Editor, state: Any, prepared: Any, facts: Sequence[Fact], turn: Turn
+) -> tuple[Any, Mapping[str, np.ndarray]]:
+    try:
+        return editor.edit(lm, state, prepared)
+    except FloatingPointError as error:
+        names = ", ".join(fact.id for fact in facts[:3]) + (" ..." if len(facts) > 3 else "")
+        raise UserError(
+            f"edit {turn.stop} (fact {names}): {error}; stopped, the last checkpoint is kept; "
+            "try a smaller learning rate or a larger moment_weight"
+        ) from None
+
+
+def _check_norms(norms: Mapping[str, Any], fact: Fact, turn: Turn) -> None:
+    for name, values in norms.items():
+        if not np.isfinite(np.asarray(values, np.float64)).all():
+            raise UserError(
+                f"edit {turn.stop} (fact {fact.id}): {name} has weights that are not finite; "
+                "stopped, the last checkpoint is kept; try a larger moment_weight"
+            )
+
+
+def _immediate(edited: Any, questions: Questions, turn: Turn) -> list[Answer]:
+    if "immediate" not in questions.settings:
+        return []
+    return questions.answers(edited, "immediate", edits=turn.stop, start=turn.start, stop=turn.stop)
+
+
+def _so_far(edited: Any, questions: Questions, turn: Turn) -> list[Answer]:
+    if not turn.evaluate:
+        return []
+    return questions.answers(edited, "checkpoint", edits=turn.stop, start=0, stop=turn.stop)

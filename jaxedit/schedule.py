@@ -1,0 +1,90 @@
+"""Which facts are edited together, and what happens after each update: known before the first.
+
+Values are prepared for a block of facts at once. No block reaches over a checkpoint, so a run
+that goes on from one prepares the same blocks, in the same shapes, as a run left alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One update, with the facts ``start`` to ``stop`` - 1.
+
+    Attributes:
+        start: edits before it.
+        stop: edits after it.
+        checkpoint: whether the state is kept after it.
+        evaluate: whether all facts edited so far are scored after it.
+    """
+
+    start: int
+    stop: int
+    checkpoint: bool
+    evaluate: bool
+
+
+@dataclass(frozen=True)
+class Block:
+    """Turns whose facts are prepared together."""
+
+    turns: tuple[Turn, ...]
+
+    @property
+    def start(self) -> int:
+        """First fact."""
+        return self.turns[0].start
+
+    @property
+    def stop(self) -> int:
+        """One past the last fact."""
+        return self.turns[-1].stop
+
+
+def schedule(
+    count: int,
+    *,
+    batch: int = 1,
+    block: int | None = None,
+    checkpoint_every: int,
+    evaluate_every: int | None = None,
+    start: int = 0,
+) -> tuple[Block, ...]:
+    """The rest of a run.
+
+    Args:
+        count: facts in the whole run.
+        batch: facts an update.
+        block: facts prepared together, at least one update; None goes to the next checkpoint.
+        checkpoint_every: a checkpoint follows the first update at or past each multiple.
+        evaluate_every: likewise for scoring; None never. The end is scored in any case, and is
+            not part of this.
+        start: edits done, at a checkpoint.
+
+    Returns:
+        Blocks in order; the last turn of the run is a checkpoint.
+    """
+    turns = [
+        Turn(
+            first,
+            stop := min(first + batch, count),
+            _crosses(first, stop, checkpoint_every) or stop == count,
+            _crosses(first, stop, evaluate_every) and stop < count,
+        )
+        for first in range(0, count, batch)
+    ]
+    blocks: list[Block] = []
+    gathered: list[Turn] = []
+    for turn in turns:
+        gathered.append(turn)
+        full = block is not None and turn.stop - gathered[0].start + batch > block
+        if turn.checkpoint or full:
+            blocks.append(Block(tuple(gathered)))
+            gathered = []
+    return tuple(item for item in blocks if item.start >= start)
+
+
+def _crosses(start: int, stop: int, every: int | None) -> bool:
+    return every is not None and stop // every > start // every
