@@ -34,7 +34,8 @@ class Fact:
 
     Raises:
         UserError: naming the record, if the subject is empty, the prompt has not exactly one
-            slot, the target is empty or has white space around it, or a question is empty.
+            slot, the target is empty or has white space around it, or a question or its answer
+            is empty.
     """
 
     prompt: str
@@ -64,8 +65,9 @@ class Fact:
             return f"the target {self.target!r} has white space around it; remove it"
         if any(not prompt.strip() for prompt in self.paraphrases):
             return "a paraphrase is empty; remove it"
-        if any(not question.prompt.strip() for question in self.neighbours + self.portability):
-            return "a neighbour or portability question is empty; remove it"
+        for question in self.neighbours + self.portability:
+            if not question.prompt.strip() or not question.answer.strip():
+                return "a neighbour or portability question or its answer is empty; remove it"
         return None
 
     @property

@@ -11,6 +11,7 @@ from jaxedit.errors import UserError
 from jaxedit.metrics.records import Setting
 
 RESAMPLES = 1000
+DRAWS = 2**20
 PER_CENT = ("exact", "token_accuracy", "contains", "new_over_old")
 
 
@@ -107,11 +108,12 @@ def bootstrap(
     weights = np.ones_like(values) if weights is None else weights
     rng = np.random.default_rng(seed)
     n = len(values)
-    means = np.empty(RESAMPLES)
-    for i in range(RESAMPLES):
-        rows = rng.integers(0, n, n)
-        means[i] = np.average(values[rows], weights=weights[rows])
-    low, high = np.quantile(means, (0.025, 0.975))
+    share = max(1, DRAWS // n)  # resamples held at a time
+    means = []
+    for start in range(0, RESAMPLES, share):
+        rows = rng.integers(0, n, (min(share, RESAMPLES - start), n))  # [resamples, n]
+        means.append(np.average(values[rows], weights=weights[rows], axis=1))
+    low, high = np.quantile(np.concatenate(means), (0.025, 0.975))
     return float(low), float(high)
 
 
