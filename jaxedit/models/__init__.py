@@ -3,7 +3,10 @@
 from jaxedit.models.cache import Cache
 from jaxedit.models.config import ModelConfig, RopeScaling
 from jaxedit.models.forward import Output, forward, head, init_params, param_shapes
+from jaxedit.models.loading import load_model, save_hf
 from jaxedit.models.sites import Add, Context, Set, Tap
+from jaxedit.models.text import Tokenizer, bucket, pad_batch
+from jaxedit.models.transformer import Transformer
 
 __all__ = [
     "Add",
@@ -14,8 +17,14 @@ __all__ = [
     "RopeScaling",
     "Set",
     "Tap",
+    "Tokenizer",
+    "Transformer",
+    "bucket",
     "forward",
     "head",
     "init_params",
+    "load_model",
+    "pad_batch",
     "param_shapes",
+    "save_hf",
 ]

@@ -26,13 +26,15 @@ class Weight:
     """One of our leaves and the stored tensor that it is, or is a part of.
 
     ``transpose``: stored as [out, in]. ``part`` (i, n): the i-th of n equal parts of the
-    stored tensor's last axis (GPT-2 keeps queries, keys and values as one).
+    stored tensor's last axis (GPT-2 keeps queries, keys and values as one). ``optional``:
+    zeros if no layer of the checkpoint has it (GPT-2 trained without attention biases).
     """
 
     path: Path
     name: str
     transpose: bool = False
     part: tuple[int, int] | None = None
+    optional: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +56,7 @@ def read_config(raw: Mapping[str, Any]) -> ModelConfig:
       Unsupported: the model type, or one of its settings, is not computed here.
       KeyError: a setting is missing.
     """
-    kind = raw.get("model_type")
+    kind = raw.get("model_type", "")
     if kind not in FAMILIES:
         raise Unsupported(f"model_type {kind!r} is none of {', '.join(FAMILIES)}")
     return FAMILIES[kind].read(raw)
@@ -118,11 +120,10 @@ def _gpt_sizes(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_gptj(raw: Mapping[str, Any]) -> ModelConfig:
-    tied = raw.get("tie_word_embeddings", False)
     return ModelConfig(
         family="gptj",
         rotary_dim=raw.get("rotary_dim") or raw["n_embd"] // raw["n_head"],
-        head_bias=not tied,
+        head_bias=True,
         **_common(raw, tied=False),
         **_gpt_sizes(raw),
     )
@@ -273,7 +274,8 @@ def _norm(path: Path, name: str, bias: bool) -> list[Weight]:
 
 
 def _head(config: ModelConfig) -> list[Weight]:
-    return [] if config.tied else _linear(("head",), "lm_head", config.head_bias)
+    made = _linear(("head",), "lm_head", config.head_bias)
+    return made[1:] if config.tied else made
 
 
 def _names_gptj(config: ModelConfig) -> tuple[Weight, ...]:
@@ -299,8 +301,9 @@ def _names_gpt2(config: ModelConfig) -> tuple[Weight, ...]:
         made += _norm((ours, "norm2"), f"{theirs}.ln_2", bias=True)
         for leaf, stored in {"kernel": "weight", "bias": "bias"}.items():  # stored as [in, out]
             for part, a in enumerate("qkv"):
-                fused = f"{theirs}.attn.c_attn.{stored}"
-                made.append(Weight((ours, "attn", a, leaf), fused, part=(part, 3)))
+                fused, zero = f"{theirs}.attn.c_attn.{stored}", leaf == "bias"
+                path = (ours, "attn", a, leaf)
+                made.append(Weight(path, fused, part=(part, 3), optional=zero))
             made.append(Weight((ours, "attn", "o", leaf), f"{theirs}.attn.c_proj.{stored}"))
             made.append(Weight((ours, "mlp", "up", leaf), f"{theirs}.mlp.c_fc.{stored}"))
             made.append(Weight((ours, "mlp", "down", leaf), f"{theirs}.mlp.c_proj.{stored}"))

@@ -82,7 +82,7 @@ def forward(
 
     if hidden is None:
         assert ids is not None
-        hidden = Embed(config).apply({"params": params["embed"]}, ids, positions)
+        hidden = _apply(Embed(config), params["embed"], ids, positions)
     h = jnp.asarray(hidden)
     keys = positions if cache is None else jnp.concatenate([cache.positions, positions], axis=1)
     visible = visibility(positions, keys, config.sliding_window)
@@ -97,7 +97,7 @@ def forward(
         seen = visible & ~knockout[layer] if knockout and layer in knockout else visible
         attend = Attend(seen, rotary, None if cache is None else cache.layer(layer))
         h = sites.visit("block.in", h)
-        h, kv[layer] = block.apply({"params": params[f"layers_{layer}"]}, h, attend, sites)
+        h, kv[layer] = _apply(block, params[f"layers_{layer}"], h, attend, sites)
         h = sites.visit("block.out", h)
         found.update(sites.found)
         aux.update(sites.aux)
@@ -111,9 +111,13 @@ def forward(
 
 def head(config: ModelConfig, params: Params, hidden: jax.Array) -> jax.Array:
     """Final norm and LM head: hidden [..., D] -> logits [..., V], float32 or wider."""
-    x = _final_norm(config).apply({"params": params["norm"]}, hidden)
+    x = _apply(_final_norm(config), params["norm"], hidden)
     tokens = params["embed"]["tokens"] if config.tied else None
-    return Head(config).apply({"params": params.get("head", {})}, x, tokens)
+    return _apply(Head(config), params.get("head", {}), x, tokens)
+
+
+def _apply(module: nn.Module, params: Params, *inputs: Any) -> Any:
+    return module.apply({"params": params}, *inputs)
 
 
 def _final_norm(config: ModelConfig) -> nn.Module:
@@ -139,8 +143,10 @@ def init_params(config: ModelConfig, key: jax.Array, dtype: Any = jnp.float32) -
         for i in range(config.n_layers):
             params[f"layers_{i}"] = block.init(keys[i + 2], x, attend, sites)["params"]
         params["norm"] = _final_norm(config).init(keys[1], x)["params"]
-        if not config.tied:
-            params["head"] = Head(config).init(keys[1], x, None)["params"]
+        tokens = params["embed"]["tokens"] if config.tied else None
+        head_params = Head(config).init(keys[1], x, tokens).get("params")
+        if head_params:
+            params["head"] = head_params
         return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
     return jax.jit(draw)(key)

@@ -271,12 +271,12 @@ class Head(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, tokens: jax.Array | None) -> jax.Array:
         c = self.config
-        if tokens is not None:
-            return matmul(x, tokens.T, wide(x.dtype))
-        kernel = self.param("kernel", normal(0.02), (c.d_model, c.vocab_size), jnp.float32)
+        if tokens is None:
+            kernel = self.param("kernel", normal(0.02), (c.d_model, c.vocab_size), jnp.float32)
+        else:
+            kernel = tokens.T
         logits = matmul(x, kernel, wide(x.dtype))
         if c.head_bias:
-            logits = logits + self.param(
-                "bias", nn.initializers.zeros, (c.vocab_size,), jnp.float32
-            )
+            zeros = nn.initializers.zeros
+            logits = logits + self.param("bias", zeros, (c.vocab_size,), jnp.float32)
         return logits

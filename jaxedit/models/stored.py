@@ -1,0 +1,87 @@
+"""The tensors of a directory's *.safetensors files, memory-mapped, by name."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from jaxedit.errors import UserError
+from jaxedit.models.text import read_json
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """Open files; nothing but their headers is read until a tensor is asked for."""
+
+    directory: Path
+    files: Mapping[str, Path]  # by tensor
+    handles: Mapping[Path, Any]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.files
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._slice(name).get_shape())
+
+    def read(self, name: str, part: tuple[int, int] | None = None) -> np.ndarray:
+        """A tensor, or the i-th of n equal parts of its last axis; bfloat16 by ml_dtypes."""
+        if part is None:
+            return self.handles[self.files[name]].get_tensor(name)
+        which, parts = part
+        width = self.shape(name)[-1] // parts
+        return self._slice(name)[..., which * width : (which + 1) * width]
+
+    def _slice(self, name: str) -> Any:
+        return self.handles[self.files[name]].get_slice(name)
+
+
+@contextlib.contextmanager
+def open_stored(directory: Path) -> Iterator[Stored]:
+    """All tensors of one directory: sharded with an index, or one file.
+
+    Raises UserError if there is none, or one is missing or damaged.
+    """
+    if (directory / INDEX).is_file():
+        paths = _indexed(directory)
+    elif (directory / SINGLE).is_file():
+        paths = [directory / SINGLE]
+    else:
+        paths = sorted(directory.glob("*.safetensors"))
+        if len(paths) != 1:
+            found = f"{len(paths)} *.safetensors files and no {INDEX}" if paths else "no weights"
+            raise UserError(
+                f"{directory} has {found}; save the model there as safetensors "
+                "(pickled weights are never read)"
+            )
+    with contextlib.ExitStack() as stack:
+        handles = {path: stack.enter_context(_open(path)) for path in paths}
+        files = {name: path for path, handle in handles.items() for name in handle.keys()}
+        yield Stored(directory, files, handles)
+
+
+def _indexed(directory: Path) -> list[Path]:
+    names = read_json(directory / INDEX).get("weight_map")
+    if not isinstance(names, dict) or not names:
+        raise UserError(f"{directory / INDEX} has no weight_map; fetch it again")
+    paths = [directory / name for name in sorted(set(names.values()))]
+    for path in paths:
+        if not path.is_file():
+            raise UserError(f"{path} does not exist, but {INDEX} names it; fetch the model again")
+    return paths
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    try:
+        handle = safe_open(path, framework="numpy")
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is truncated or damaged ({error}); fetch it again") from error
+    with handle:
+        yield handle
