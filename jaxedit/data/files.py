@@ -10,6 +10,8 @@ from typing import Any
 
 from jaxedit.errors import UserError
 
+GZIP = b"\x1f\x8b"
+
 
 def read_text(path: str | Path) -> str:
     """The text of a UTF-8 file, gzipped or not, without its byte order mark.
@@ -20,20 +22,20 @@ def read_text(path: str | Path) -> str:
     path = Path(path)
     try:
         data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
-        return data.decode("utf-8-sig")
+        data = gzip.decompress(data) if data.startswith(GZIP) else data
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a directory, not a file") from None
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from None
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise UserError(f"{path}: the gzip file is truncated or damaged; fetch it again") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from None
 
 
 def parse_json(text: str, where: str, line: int | None = None) -> Any:

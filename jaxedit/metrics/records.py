@@ -219,9 +219,10 @@ def _generate(
 
 
 def _continuation_ids(lm: LanguageModel, prompt: str, text: str) -> tuple[int, ...]:
-    if not text.strip():
+    try:
+        ids, start = lm.tokenizer.encode_pair(prompt, text.lstrip())
+    except UserError:  # nothing that has a token was generated
         return ()
-    ids, start = lm.tokenizer.encode_pair(prompt, text.lstrip())
     return _ints(ids[start:])
 
 

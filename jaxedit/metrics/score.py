@@ -92,8 +92,8 @@ class Score:
         names = {f.name for f in fields(cls)}
         if value.keys() != names:
             raise UserError(f"not a score: {', '.join(sorted(names ^ value.keys()))}")
-        pairs = {"edits": tuple(value["edits"]), "interval": tuple(value["interval"])}
-        return cls(**value | pairs)
+        pairs = {name: tuple(value[name]) for name in ("edits", "interval")}
+        return cls(**{**value, **pairs})
 
 
 def bootstrap(

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 from jaxedit.data.fact import Fact, Question, template
 from jaxedit.errors import UserError
 
-GOOD = {"prompt": "{} is in", "subject": "Paris", "target": "France", "id": "7"}
+GOOD: dict[str, Any] = {"prompt": "{} is in", "subject": "Paris", "target": "France", "id": "7"}
 
 
 def test_the_question_is_the_filled_prompt():

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from jaxedit.errors import UserError
+
 
 class Forced(NamedTuple):
     target_ids: list[int]
@@ -23,6 +25,8 @@ class Words:
         return [self.ids.setdefault(word, len(self.ids)) for word in text.split()]
 
     def encode_pair(self, prompt: str, target: str) -> tuple[list[int], int]:
+        if not target.strip():
+            raise UserError("no token")
         start = self.encode(prompt)
         return start + self.encode(target), len(start)
 

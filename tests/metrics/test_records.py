@@ -47,6 +47,7 @@ def test_a_distinct_question_is_answered_once_and_answers_keep_their_order():
     first = answers[0]
     assert first.target_ids != first.predicted_ids
     assert first.generated == " Paris . And"
+    assert first.generated_ids is not None
     assert len(first.generated_ids) == 3
     assert first.previous_logprobs == (math.log(0.5),)
 
@@ -103,3 +104,8 @@ def test_a_setting_refuses_what_it_does_not_know():
         Setting("later", "float32")  # pyright: ignore[reportArgumentType]
     with pytest.raises(UserError, match="exactly one"):
         Setting("before", "float32", prompt_format="Q:")
+
+
+def test_an_empty_generation_has_no_ids():
+    item = answer(Table({ITALY.question: " "}), questions([ITALY]), BEFORE, edits=0)[0]
+    assert (item.generated, item.generated_ids) == ("  ", ())

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,12 @@ from jaxedit.metrics import Score, Setting
 from jaxedit.metrics.score import bootstrap, mean_score
 
 SETTING = Setting("after_all", "float32", version="1.2")
-NAMES = {"metric": "efficacy", "decoding": "generation", "reading": "exact", "against": "target"}
+NAMES: dict[str, Any] = {
+    "metric": "efficacy",
+    "decoding": "generation",
+    "reading": "exact",
+    "against": "target",
+}
 
 
 def score(values=(1.0, 0.0, 1.0, 1.0), **more) -> Score:
