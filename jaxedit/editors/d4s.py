@@ -28,7 +28,7 @@ from jaxedit.editors.least_squares import (
     Prior,
     Recursion,
     Sums,
-    append,
+    follow,
     no_sums,
     prior,
     refactor,
@@ -131,13 +131,14 @@ class D4S:
         weights = context_weights(self.contexts)
         place = walk.Place(*(x.reshape((-1, *x.shape[2:])) for x in prepared[2:5]))
         layers, keys, residuals = [], [], []
-        for j, (layer, before) in enumerate(zip(self.layers, state.layers, strict=True)):
+        for j, layer in enumerate(self.layers):
             if j:  # the layer below has its new matrix by now
                 place = walk.advance(lm, place, self.layers[j - 1], layer)
             keys.append(np.asarray(walk.read(lm, place, layer, weights)))
             residuals.append(self._residuals(lm, place, prepared, j))
-            with jax.enable_x64(True):
-                after = _append_all(before, keys[-1], residuals[-1])
+            after = follow(
+                state.layers[j], self.priors[j], keys[-1], residuals[-1], layer=layer
+            )
             layers.append(after)
             lm = add_delta(lm, layer, after.delta, self._scale(j))
         done = D4SState(tuple(layers), state.edits + len(prepared.target))
@@ -183,12 +184,3 @@ class D4S:
         """Published sums hold undivided residuals; layer j divides when it uses them."""
         return 1 / (len(self.layers) - j) if self.residual == "shared" else 1.0
 
-
-@jax.jit
-def _append_all(state: Recursion, keys: jax.Array, residuals: jax.Array) -> Recursion:
-    """The recursion over n facts; keys [n, v], residuals [n, u]."""
-
-    def step(carry: Recursion, pair: tuple[jax.Array, jax.Array]) -> tuple[Recursion, None]:
-        return append(carry, *pair), None
-
-    return jax.lax.scan(step, state, (keys, residuals))[0]
