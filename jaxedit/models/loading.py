@@ -194,8 +194,8 @@ def save_hf(lm: Transformer, directory: str | Path) -> None:
     temporary = directory / f"{SINGLE}.part"
     save_file(tensors, temporary, metadata={"format": "pt"})
     (directory / "config.json").write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")
-    if lm.tokenizer is not None:
-        lm.tokenizer.save(directory)
+    if lm.text is not None:
+        lm.text.save(directory)
     os.replace(temporary, directory / SINGLE)
 
 

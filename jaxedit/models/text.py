@@ -5,6 +5,7 @@ can give other ids (a Llama file's " Paris" is two tokens, a bare word mark firs
 """
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -78,7 +79,7 @@ class Tokenizer:
         text = json.dumps(dict(self.settings), indent=2, ensure_ascii=False)
         (directory / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
 
-    @property
+    @functools.cached_property
     def vocab_size(self) -> int:
         """One more than the largest id that the pipeline can give."""
         return 1 + max(self.pipeline.get_vocab(with_added_tokens=True).values())
@@ -107,6 +108,12 @@ class Tokenizer:
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """Text of ids; bytes that are no UTF-8 become U+FFFD."""
         return self.pipeline.decode([int(i) for i in ids], skip_special_tokens=skip_special)
+
+    @functools.cached_property
+    def pieces(self) -> list[str]:
+        """The text of every id by itself; a lone byte of a longer character is U+FFFD."""
+        each = [[i] for i in range(self.vocab_size)]
+        return self.pipeline.decode_batch(each, skip_special_tokens=True)
 
     def continuation(self, ids: Sequence[int], new: Sequence[int]) -> str:
         """Text that ``new`` adds after ``ids``, its leading space included."""

@@ -1,22 +1,142 @@
 """A language model as a value: config, parameters, tokenizer and the devices they are on."""
 
 import dataclasses
+from collections.abc import Sequence
 
+import jax
+import numpy as np
+
+from jaxedit.errors import UserError
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import Params
+from jaxedit.models.generate import Sampling, generate_ids
+from jaxedit.models.protocol import TeacherForced
+from jaxedit.models.scoring import score_ids
 from jaxedit.models.text import Tokenizer
 from jaxedit.sharding import Mesh
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Transformer:
-    """A model that runs; ``with_params`` gives the same model with other parameters."""
+    """A model that runs, and implements ``LanguageModel``.
+
+    ``params`` should be on the mesh already (``sharding.replicate``), as ``load_model`` puts
+    them. ``text`` may be None: then only what takes no text works.
+    """
 
     config: ModelConfig
     params: Params
-    tokenizer: Tokenizer | None
+    text: Tokenizer | None
     mesh: Mesh
     name: str = ""
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Raises UserError if the model came without one."""
+        if self.text is None:
+            raise UserError(f"{self.name or 'the model'} has no tokenizer.json; add its own")
+        return self.text
+
     def with_params(self, params: Params) -> "Transformer":
+        """The same model with other parameters."""
         return dataclasses.replace(self, params=params)
+
+    def teacher_forced(self, prompts: Sequence[str], targets: Sequence[str]) -> list[TeacherForced]:
+        """Scores of each target's tokens behind its prompt (see ``Tokenizer.encode_pair``).
+
+        A target that shares no token with its prompt's encoding is preceded by BOS, or by
+        the end-of-text token. Raises UserError for an empty target or a text that is too long.
+        """
+        rows = []
+        for prompt, target in zip(prompts, targets, strict=True):
+            ids, n = self.tokenizer.encode_pair(prompt, target)
+            rows.append((ids, n) if n else ([self._opening(), *ids], 1))
+        return score_ids(self.config, self.params, self.mesh, rows)
+
+    def loglikelihood(self, texts: Sequence[str]) -> list[tuple[float, int]]:
+        """(sum of log p in nats, number of tokens) over each text's tokens but the first.
+
+        The first is BOS where the tokenizer puts one, and otherwise has nothing before it.
+        """
+        rows = [self.tokenizer.encode(text) for text in texts]
+        scored = [i for i, ids in enumerate(rows) if len(ids) > 1]
+        made = score_ids(self.config, self.params, self.mesh, [(rows[i], 1) for i in scored])
+        sums = [(0.0, 0) for _ in rows]
+        for i, forced in zip(scored, made, strict=True):
+            sums[i] = (float(forced.logprobs.sum(dtype=np.float64)), len(forced.logprobs))
+        return sums
+
+    def generate(
+        self, prompts: Sequence[str], max_new_tokens: int, stop: str | Sequence[str] | None = None
+    ) -> list[str]:
+        """Greedy continuations, without their prompts.
+
+        A continuation ends with an end-of-text token (not shown), before the first occurrence
+        of one of the ``stop`` strings, after ``max_new_tokens``, or where the model's positions
+        are used up.
+        """
+        return self._continue(prompts, max_new_tokens, stop, None)
+
+    def sample(
+        self,
+        prompts: Sequence[str],
+        key: jax.Array,
+        *,
+        max_new_tokens: int,
+        top_k: int | None = None,
+        temperature: float = 1.0,
+        stop: str | Sequence[str] | None = None,
+    ) -> list[str]:
+        """As ``generate``, drawing each token among the ``top_k`` most probable ones.
+
+        The same key gives the same texts, however many devices there are.
+        """
+        sampling = Sampling(key, top_k, temperature)
+        return self._continue(prompts, max_new_tokens, stop, sampling)
+
+    def _continue(
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int,
+        stop: str | Sequence[str] | None,
+        sampling: Sampling | None,
+    ) -> list[str]:
+        stops = [stop] if isinstance(stop, str) else [s for s in stop or () if s]
+        rows = [self.tokenizer.encode(prompt) or [self._opening()] for prompt in prompts]
+        final = self._final_ids()
+        ends = np.asarray(sorted(final | self._holding(stops)), np.int64)
+        new = generate_ids(
+            self.config, self.params, self.mesh, rows, max_new_tokens, ends=ends, sampling=sampling
+        )
+        texts = []
+        for row, ids in zip(rows, new, strict=True):
+            ids = ids[:-1] if ids and ids[-1] in final else ids
+            texts.append(_cut(self.tokenizer.continuation(row, ids), stops))
+        return texts
+
+    def _final_ids(self) -> set[int]:
+        """Ids that end a text, by any of the model's configs."""
+        eos = self.tokenizer.eos_id
+        return {*self.config.eos_ids, *(() if eos is None else (eos,))}
+
+    def _holding(self, stops: Sequence[str]) -> set[int]:
+        """Ids whose own text holds a stop string: there is no need to go on after them."""
+        if not stops:
+            return set()
+        return {
+            i for i, text in enumerate(self.tokenizer.pieces()) if any(s in text for s in stops)
+        }
+
+    def _opening(self) -> int:
+        """What to put before a text that would otherwise begin with nothing to go by."""
+        known = self.tokenizer.bos_id, self.tokenizer.eos_id
+        for token in known:
+            if token is not None:
+                return token
+        raise UserError("the prompt is empty and the tokenizer has no BOS or EOS; give a prompt")
+
+
+def _cut(text: str, stops: Sequence[str]) -> str:
+    """Text before the first occurrence of any of ``stops``."""
+    found = [place for place in (text.find(stop) for stop in stops) if place >= 0]
+    return text[: min(found)] if found else text
