@@ -123,9 +123,8 @@ class Transformer:
         """Ids whose own text holds a stop string: there is no need to go on after them."""
         if not stops:
             return set()
-        return {
-            i for i, text in enumerate(self.tokenizer.pieces()) if any(s in text for s in stops)
-        }
+        pieces = enumerate(self.tokenizer.pieces)
+        return {i for i, piece in pieces if any(stop in piece for stop in stops)}
 
     def _opening(self) -> int:
         """What to put before a text that would otherwise begin with nothing to go by."""
