@@ -57,6 +57,7 @@ class ModelConfig:
     eos_ids: tuple[int, ...] = ()  # every id that ends a text
 
     def __post_init__(self) -> None:
+        """Raises ValueError for sizes that do not fit together."""
         if self.n_heads % self.n_kv_heads:
             raise ValueError(
                 f"{self.n_heads} heads cannot share {self.n_kv_heads} key-value heads evenly"

@@ -120,9 +120,11 @@ def _gpt_sizes(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_gptj(raw: Mapping[str, Any]) -> ModelConfig:
+    if not raw.get("rotary_dim", 64):
+        raise Unsupported("a GPT-J without rotary_dim")
     return ModelConfig(
         family="gptj",
-        rotary_dim=raw.get("rotary_dim") or raw["n_embd"] // raw["n_head"],
+        rotary_dim=raw.get("rotary_dim", 64),
         head_bias=True,
         **_common(raw, tied=False),
         **_gpt_sizes(raw),
@@ -170,7 +172,7 @@ def _read_llama(raw: Mapping[str, Any]) -> ModelConfig:
 
 
 def _read_mistral(raw: Mapping[str, Any]) -> ModelConfig:
-    return dataclasses.replace(_read_llama(raw), sliding_window=raw.get("sliding_window"))
+    return dataclasses.replace(_read_llama(raw), sliding_window=raw.get("sliding_window", 4096))
 
 
 def _read_qwen2(raw: Mapping[str, Any]) -> ModelConfig:

@@ -15,6 +15,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array, attend: Attend, sites: LayerSites) -> tuple[jax.Array, KV]:
+        """h [B, T, D] -> the layer's output, and this call's keys and values."""
         x = LayerNorm(self.config.norm_eps, name="norm1")(h)
         mixed, kv = Attention(self.config, rotate_interleaved, name="attn")(x, attend, sites)
         return h + mixed + MLP(self.config, name="mlp")(x, sites), kv

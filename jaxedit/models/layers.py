@@ -66,6 +66,7 @@ class Linear(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, sites: LayerSites) -> jax.Array:
+        """x [..., inputs] -> [..., features] in x's dtype."""
         x = sites.visit(f"{self.site}.in", x)
         inputs = x.shape[-1]
         init = normal(inputs**-0.5 if self.std is None else self.std)
@@ -84,6 +85,7 @@ class LayerNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """x [..., D] -> the same shape and dtype."""
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
         y = x.astype(wide(x.dtype))
@@ -99,6 +101,7 @@ class RMSNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """x [..., D] -> the same shape and dtype."""
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
         y = x.astype(wide(x.dtype))
         y = y * jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + self.eps)
@@ -208,6 +211,7 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, attend: Attend, sites: LayerSites) -> tuple[jax.Array, KV]:
+        """x [B, T, D] -> [B, T, D], and the keys (after rotary) and values of x's tokens."""
         c = self.config
 
         def heads(name: str, count: int) -> jax.Array:
@@ -231,6 +235,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, sites: LayerSites) -> jax.Array:
+        """x [B, T, D] -> [B, T, D]."""
         c = self.config
         inner = Linear("mlp.up", c.d_ff, c.mlp_bias, name="up")(x, sites)
         if self.gated:
@@ -254,6 +259,7 @@ class Embed(nn.Module):
 
     @nn.compact
     def __call__(self, ids: jax.Array, positions: jax.Array) -> jax.Array:
+        """ids, positions [B, T] -> [B, T, D]."""
         c = self.config
         tokens = self.param("tokens", normal(0.02), (c.vocab_size, c.d_model), jnp.float32)
         x = tokens[ids]
@@ -270,6 +276,7 @@ class Head(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, tokens: jax.Array | None) -> jax.Array:
+        """x [..., D] -> logits [..., V]."""
         c = self.config
         if tokens is None:
             kernel = self.param("kernel", normal(0.02), (c.d_model, c.vocab_size), jnp.float32)

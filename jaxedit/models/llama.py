@@ -15,6 +15,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, h: jax.Array, attend: Attend, sites: LayerSites) -> tuple[jax.Array, KV]:
+        """h [B, T, D] -> the layer's output, and this call's keys and values."""
         c = self.config
         x = RMSNorm(c.norm_eps, name="norm1")(h)
         mixed, kv = Attention(c, rotate_half, name="attn")(x, attend, sites)

@@ -20,7 +20,9 @@ class LanguageModel(Protocol):
     """A model that answers; ``Transformer`` is the usual one."""
 
     @property
-    def tokenizer(self) -> Tokenizer: ...
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the texts that it takes and gives."""
+        ...
 
     def teacher_forced(self, prompts: Sequence[str], targets: Sequence[str]) -> list[TeacherForced]:
         """How probable each target is behind its prompt, and what is said in its place."""

@@ -62,6 +62,7 @@ class Add:
     value: jax.Array
 
     def apply(self, x: jax.Array) -> jax.Array:
+        """x [B, T, F] with the change made."""
         for here, value in _spread(self.positions, self.value, x):
             x = (x + jnp.where(here, value, jnp.zeros((), value.dtype))).astype(x.dtype)
         return x
@@ -78,6 +79,7 @@ class Set:
     value: jax.Array
 
     def apply(self, x: jax.Array) -> jax.Array:
+        """x [B, T, F] with the change made."""
         for here, value in _spread(self.positions, self.value, x):
             x = jnp.where(here, value.astype(x.dtype), x)
         return x

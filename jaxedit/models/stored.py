@@ -25,9 +25,11 @@ class Stored:
     handles: Mapping[Path, Any]
 
     def __contains__(self, name: str) -> bool:
+        """Whether there is a tensor of this name."""
         return name in self.files
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape, from its file's header."""
         return tuple(self._slice(name).get_shape())
 
     def read(self, name: str, part: tuple[int, int] | None = None) -> np.ndarray:
@@ -62,7 +64,7 @@ def open_stored(directory: Path) -> Iterator[Stored]:
             )
     with contextlib.ExitStack() as stack:
         handles = {path: stack.enter_context(_open(path)) for path in paths}
-        files = {name: path for path, handle in handles.items() for name in handle.keys()}
+        files = {name: path for path in paths for name in list(handles[path].keys())}
         yield Stored(directory, files, handles)
 
 
