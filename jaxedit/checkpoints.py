@@ -84,9 +84,11 @@ class Checkpoints:
             )
 
     def __enter__(self) -> Self:
+        """Open until the end of the block."""
         return self
 
     def __exit__(self, *exception: object) -> None:
+        """Waits for what is being written."""
         if self._manager is not None:
             self._manager.close()
 
@@ -134,7 +136,7 @@ class Checkpoints:
         arrays: Mapping[str, np.ndarray] = {}
         if names:
             as_numpy = self._ocp.RestoreArgs(restore_type=np.ndarray)
-            wanted = self._ocp.args.PyTreeRestore(restore_args={name: as_numpy for name in names})
+            wanted = self._ocp.args.PyTreeRestore(restore_args=dict.fromkeys(names, as_numpy))
             arrays = self._manager.restore(step, args=self._ocp.args.Composite(state=wanted)).state
         return Restored(_put_together(skeleton, arrays), meta)
 
@@ -156,7 +158,7 @@ class Checkpoints:
         except (OSError, ValueError, KeyError) as error:
             raise UserError(
                 f"{self._directory / str(step)}: unreadable checkpoint "
-                f"({str(error).splitlines()[0]}); remove that directory to go on from an earlier one"
+                f"({str(error).splitlines()[0]}); remove that directory to go on from before"
             ) from None
         if raw.pop("format") != FORMAT:
             raise UserError(
@@ -197,8 +199,10 @@ def _take_apart(tree: Any) -> tuple[Any, dict[str, np.ndarray]]:
             return {"value": node}
         if isinstance(node, Mapping):
             return {"dict": [[_key(key), walk(node[key])] for key in node]}
-        if type(node) in (list, tuple):
-            return {type(node).__name__: [walk(item) for item in node]}
+        if isinstance(node, list):
+            return {"list": [walk(item) for item in node]}
+        if type(node) is tuple:
+            return {"tuple": [walk(item) for item in node]}
         if isinstance(node, np.generic) or hasattr(node, "__array__"):
             array = np.asarray(node)
             if array.size == 0:  # Orbax refuses them

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from ml_collections import ConfigDict
+
 from jaxedit.errors import UserError
 
 T = TypeVar("T")
@@ -116,7 +118,8 @@ class ArmConfig:
         title: what tables and figures call it.
         layers: of this arm alone; None takes the run's.
         batch: facts an update.
-        settings: the method's hyper-parameters, in JSON's types.
+        settings: the method's hyper-parameters, in JSON's types; what is left out is as the
+            model's editing.json or the published settings of its shape have it.
     """
 
     name: str
@@ -135,7 +138,8 @@ class RunConfig:
         model: a Hugging Face directory, a hub id or "embedded:<name>".
         facts: what is edited.
         arms: the methods compared, in the order in which they run.
-        layers: edited by every arm that does not name its own.
+        layers: edited by every arm that does not name its own; None takes those that the model
+            brings in its editing.json, or those published for a model of its shape.
         dtype: of the parameters; edited leaves and solves are wider in any case.
         legacy_targets: encode Llama targets as the published code does.
         checkpoint_every: edits between two checkpoints.
@@ -172,21 +176,21 @@ class RunConfig:
         return dataclasses.replace(self, arms=(arm,)).hash
 
 
-def run_config(raw: Mapping[str, Any]) -> RunConfig:
+def run_config(raw: Mapping[str, Any] | ConfigDict) -> RunConfig:
     """Checks a config and freezes it.
 
     Raises:
         UserError: an unknown key (with the nearest known one), a missing one, a value of the
             wrong type or out of range; each names the flag.
     """
-    raw = _plain_dict(raw)
-    arms = raw.pop("arms", None)
+    plain = _plain_dict(raw)
+    arms = plain.pop("arms", None)
     if not isinstance(arms, Mapping) or not arms:
         raise UserError(
             "--config.arms: name at least one arm, such as arms.d4s = dict(method='d4s')"
         )
     frozen = tuple(_arm(name, settings) for name, settings in arms.items())
-    config = _build(RunConfig, {**raw, "arms": frozen}, "--config")
+    config = _build(RunConfig, {**plain, "arms": frozen}, "--config")
     _check(config)
     return config
 
@@ -270,7 +274,7 @@ def _build(cls: type[T], raw: dict[str, Any], where: str) -> T:
 def _typed(value: Any, hint: Any, where: str) -> Any:
     """``value`` as the type hint asks, or a `UserError`; int counts as float, list as tuple."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any or (hint is None or hint is type(None)) and value is None:
+    if hint is Any or (hint is type(None) and value is None):
         return value
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in args:
@@ -350,8 +354,6 @@ def _check(config: RunConfig) -> None:
     ]:
         if layers is not None and (not layers or tuple(sorted(set(layers))) != layers):
             raise UserError(f"--config.{where}: layers must ascend, each once; got {layers}")
-    if config.layers is None and any(arm.layers is None for arm in config.arms):
-        raise UserError("--config.layers: name the layers to edit, such as --config.layers=3,4,5")
     if config.eval.prompt_format.count("{}") != 1:
         raise UserError("--config.eval.prompt_format: needs exactly one {} for the prompt")
     if config.facts.order == "shuffled" and config.facts.seed is None:

@@ -6,6 +6,7 @@ whoever runs it keeps records and checkpoints.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from jaxedit.data.fact import Fact
 from jaxedit.editors.editor import Editor, take
 from jaxedit.errors import UserError
-from jaxedit.metrics.norms import layer_norms
+from jaxedit.metrics.norms import Norms, layer_norms
 from jaxedit.metrics.records import Answer, Asked, Setting, answer
 from jaxedit.schedule import Block, Turn
 
@@ -54,15 +55,19 @@ class Update:
         norms: mean absolute weight of the edited layers and of their deltas.
         immediate: answers about the facts of this update; empty if not asked for.
         so_far: answers about all facts edited so far, if an evaluation was due.
+        edit_seconds: of the update, with its share of what was prepared for the block.
+        score_seconds: of the answers.
     """
 
     turn: Turn
     state: Any
     snapshot: Any
     log: Mapping[str, np.ndarray]
-    norms: Mapping[str, Any]
+    norms: Mapping[str, Norms]
     immediate: list[Answer]
     so_far: list[Answer]
+    edit_seconds: float
+    score_seconds: float
 
 
 def edits(
@@ -87,8 +92,11 @@ def edits(
         UserError: a loss or weight is not finite; names the fact, the layer or the step.
     """
     for block in blocks:
+        begun = time.perf_counter()
         prepared = editor.prepare(lm, facts[block.start : block.stop])
+        preparing = (time.perf_counter() - begun) / (block.stop - block.start)
         for turn in block.turns:
+            begun = time.perf_counter()
             own = take(prepared, turn.start - block.start, turn.stop - block.start)
             state, log = _edit(lm, editor, state, own, facts[turn.start : turn.stop], turn)
             snapshot = None
@@ -99,14 +107,19 @@ def edits(
             edited = editor.bind(lm, state)
             norms = layer_norms(edited.params, lm.params, editor.layers)
             _check_norms(norms, facts[turn.stop - 1], turn)
+            done = time.perf_counter()
+            immediate = _immediate(edited, questions, turn)
+            so_far = _so_far(edited, questions, turn)
             yield Update(
                 turn,
                 state,
                 snapshot,
                 log,
                 norms,
-                _immediate(edited, questions, turn),
-                _so_far(edited, questions, turn),
+                immediate,
+                so_far,
+                edit_seconds=done - begun + preparing * (turn.stop - turn.start),
+                score_seconds=time.perf_counter() - done,
             )
 
 
@@ -123,7 +136,7 @@ def _edit(
         ) from None
 
 
-def _check_norms(norms: Mapping[str, Any], fact: Fact, turn: Turn) -> None:
+def _check_norms(norms: Mapping[str, Norms], fact: Fact, turn: Turn) -> None:
     for name, values in norms.items():
         if not np.isfinite(np.asarray(values, np.float64)).all():
             raise UserError(

@@ -61,7 +61,6 @@ def test_the_hash_tells_configs_apart_and_an_arm_only_minds_its_own():
         ({"facts": "zsre"}, "--config.facts: expected a dictionary"),
         ({"layers": ("a,b",)}, "--config.layers: expected int, got 'a,b'"),
         ({"layers": (4, 3)}, "--config.layers: layers must ascend"),
-        ({"layers": None}, "--config.layers: name the layers"),
         ({"dtype": "float16"}, "--config.dtype: 'float16' is not one of float32, bfloat16"),
         ({"arms": {}}, "--config.arms: name at least one arm"),
         ({"arms": {"a/b": {"method": "d4s"}}}, "--config.arms.a/b: an arm names a directory"),

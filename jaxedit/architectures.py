@@ -1,0 +1,70 @@
+"""Shapes of published models, as their config.json states them.
+
+What needs a model's shape alone, such as the memory estimate of a run, works without its files.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_GPTJ = {
+    "model_type": "gptj",
+    "activation_function": "gelu_new",
+    "bos_token_id": 50256,
+    "eos_token_id": 50256,
+    "layer_norm_epsilon": 1e-05,
+    "n_embd": 4096,
+    "n_head": 16,
+    "n_layer": 28,
+    "n_positions": 2048,
+    "rotary_dim": 64,
+    "tie_word_embeddings": False,
+    "vocab_size": 50400,
+}
+
+_LLAMA2 = {
+    "model_type": "llama",
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "hidden_act": "silu",
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "max_position_embeddings": 4096,
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 32,
+    "rms_norm_eps": 1e-05,
+    "tie_word_embeddings": False,
+    "vocab_size": 32000,
+}
+
+_LLAMA3 = {
+    **_LLAMA2,
+    "bos_token_id": 128000,
+    "eos_token_id": 128001,
+    "intermediate_size": 14336,
+    "max_position_embeddings": 8192,
+    "num_key_value_heads": 8,
+    "rope_theta": 500000.0,
+    "vocab_size": 128256,
+}
+
+_GPT2_XL = {
+    "model_type": "gpt2",
+    "activation_function": "gelu_new",
+    "bos_token_id": 50256,
+    "eos_token_id": 50256,
+    "layer_norm_epsilon": 1e-05,
+    "n_embd": 1600,
+    "n_head": 25,
+    "n_layer": 48,
+    "n_positions": 1024,
+    "vocab_size": 50257,
+}
+
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "EleutherAI/gpt-j-6b": _GPTJ,
+    "openai-community/gpt2-xl": _GPT2_XL,
+    "meta-llama/Llama-2-7b-hf": _LLAMA2,
+    "meta-llama/Meta-Llama-3-8B": _LLAMA3,
+}

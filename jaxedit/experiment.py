@@ -1,0 +1,202 @@
+"""A run from its config: everything is built and checked before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxedit import driver
+from jaxedit.checkpoints import Meta
+from jaxedit.config import MOMENTS, ArmConfig, RunConfig, suggestion, typed_settings
+from jaxedit.data.datasets import Loaded, load_facts
+from jaxedit.data.fact import Fact
+from jaxedit.editors import EDITORS, Editor
+from jaxedit.editors.contexts import sample_contexts
+from jaxedit.editors.corpus import Corpus
+from jaxedit.editors.published import Settings, settings_for
+from jaxedit.editors.resources import fingerprint, statistics
+from jaxedit.editors.rows import Contexts
+from jaxedit.editors.statistics import Moments
+from jaxedit.editors.weights import check_layers
+from jaxedit.errors import UserError
+from jaxedit.metrics import Setting, code_version, questions
+from jaxedit.models.config import ModelConfig
+from jaxedit.models.loading import load_model
+from jaxedit.models.transformer import Transformer
+from jaxedit.sharding import make_mesh
+
+GIVEN = ("layers", "statistics", "contexts", "legacy_targets")  # fields that are no setting
+HASH_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What editors need of the model besides hyper-parameters.
+
+    Attributes:
+        moments: second moments of the keys, of every layer that an arm edits.
+        contexts: the prefix templates.
+    """
+
+    moments: Moments
+    contexts: Contexts
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a config names, loaded and checked.
+
+    Attributes:
+        config: the run's.
+        lm: the unedited model.
+        model_hash: of its config and parameters.
+        loaded: the facts in the order of editing, and what was skipped.
+        settings: by arm: its editor's hyper-parameters and layers, typed.
+    """
+
+    config: RunConfig
+    lm: Transformer
+    model_hash: str
+    loaded: Loaded
+    settings: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def facts(self) -> list[Fact]:
+        """In the order of editing."""
+        return self.loaded.facts
+
+    def editor(self, arm: ArmConfig, resources: Resources) -> Editor:
+        """The arm's method with its hyper-parameters and resources."""
+        settings = self.settings[arm.name]
+        return EDITORS[arm.method](
+            statistics={layer: resources.moments.matrices[layer] for layer in settings["layers"]},
+            contexts=resources.contexts,
+            legacy_targets=self.config.legacy_targets,
+            **settings,
+        )
+
+    def meta(self, arm: ArmConfig, step: int) -> Meta:
+        """What the arm's checkpoint at ``step`` says of itself."""
+        return Meta(
+            step=step,
+            arm=arm.name,
+            model=self.model_hash,
+            config=self.config.arm_hash(arm),
+            facts=tuple(fact.id for fact in self.facts),
+            version=code_version(),
+        )
+
+    def questions(self) -> driver.Questions:
+        """What is asked of the model along the run."""
+        ev = self.config.eval
+        moments = [when for when in MOMENTS if when != "immediate" or ev.immediate]
+        return driver.Questions(
+            asked=tuple(questions(self.facts)),
+            settings={when: self._setting(when) for when in moments},
+            generate=frozenset(ev.generate),
+        )
+
+    def _setting(self, when: Any) -> Setting:
+        ev = self.config.eval
+        return Setting(
+            when=when,
+            dtype=self.config.dtype,
+            prompt_format=ev.prompt_format,
+            max_new_tokens=ev.max_new_tokens,
+            stop=ev.stop,
+        )
+
+
+def open_experiment(config: RunConfig, facts: Loaded | None = None) -> Experiment:
+    """Loads and checks all that a config names, cheapest first; writes nothing.
+
+    Args:
+        config: the run's.
+        facts: if they are at hand already; else they are loaded from their source.
+
+    Raises:
+        UserError: a setting, file, record or layer is wrong.
+    """
+    for arm in config.arms:
+        check_settings(arm)
+    corpus(config).check()
+    loaded = load_config_facts(config) if facts is None else facts
+    lm = load_model(config.model, config.dtype, make_mesh(config.mesh.data))
+    assert lm.tokenizer is not None  # says so itself if it has none
+    settings = {arm.name: arm_settings(config, arm, lm.config) for arm in config.arms}
+    for own in settings.values():
+        check_layers(lm, own["layers"])
+    return Experiment(config, lm, fingerprint(lm)[:HASH_DIGITS], loaded, settings)
+
+
+def open_resources(experiment: Experiment, contexts: Contexts | None = None) -> Resources:
+    """Statistics, from the cache if they are there, and prefix templates.
+
+    Args:
+        experiment: with the model and the layers.
+        contexts: if they are at hand already; else the config's, or sampled.
+    """
+    config, lm = experiment.config, experiment.lm
+    layers = sorted({layer for own in experiment.settings.values() for layer in own["layers"]})
+    cache = None if config.statistics.cache is None else Path(config.statistics.cache)
+    moments = statistics(lm, layers, corpus(config), tokens=config.statistics.tokens, cache=cache)
+    given = contexts or config.contexts.templates
+    return Resources(moments, given or sample_contexts(lm, config.contexts.seed))
+
+
+def corpus(config: RunConfig) -> Corpus:
+    """The text of the statistics."""
+    return Corpus(config.statistics.source, config.statistics.seed)
+
+
+def load_config_facts(config: RunConfig) -> Loaded:
+    """The facts that a config names.
+
+    Raises:
+        UserError: there are none, or a file or record is wrong.
+    """
+    source = config.facts
+    loaded = load_facts(source.source, source.path, source.limit, source.seed, source.order)  # type: ignore[arg-type]
+    if not loaded.facts:
+        where = source.path or source.source
+        raise UserError(f"--config.facts: {where} holds no fact; give a source that does")
+    return loaded
+
+
+def check_settings(arm: ArmConfig) -> dict[str, Any]:
+    """The hyper-parameters that an arm's config gives, typed.
+
+    Raises:
+        UserError: the method or a setting is unknown or of the wrong type.
+    """
+    where = f"--config.arms.{arm.name}"
+    if arm.method not in EDITORS:
+        hint = suggestion(arm.method, EDITORS)
+        raise UserError(f"{where}.method: {arm.method!r} is no editing method{hint}")
+    return typed_settings(EDITORS[arm.method], arm.settings, where, given=GIVEN)
+
+
+def arm_settings(config: RunConfig, arm: ArmConfig, model: ModelConfig) -> dict[str, Any]:
+    """An arm's layers and hyper-parameters: its own, over those that come with the model.
+
+    Raises:
+        UserError: no layers are named, and none come with the model.
+    """
+    given = check_settings(arm)
+    layers = arm.layers or config.layers
+    try:
+        base: Settings | None = settings_for(model, config.model)
+    except UserError as error:
+        if layers is None:
+            raise UserError(
+                f"--config.layers: missing, and {config.model} brings none; name the layers to "
+                f"edit, of 0 to {model.n_layers - 1}, such as --config.layers=1,2,3"
+            ) from error
+        base = None
+    found = {} if base is None else {"moment_weight": base.moment_weight, "values": base.values}
+    if base is not None and "values" in given:
+        given["values"] = dataclasses.replace(base.values, **arm.settings["values"])
+    return {"layers": layers or (base.layers if base else ()), **found, **given}

@@ -1,0 +1,202 @@
+"""What a run will need, by part, from shapes alone: before anything is loaded.
+
+The parts are what the code keeps at the same time; activations are counted for the batches that
+it makes, with prompts of `TOKENS` tokens. Compilers fuse and copy, so take it as an estimate.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from jaxedit.architectures import ARCHITECTURES
+from jaxedit.config import ArmConfig, RunConfig
+from jaxedit.errors import UserError
+from jaxedit.experiment import arm_settings
+from jaxedit.models import ModelConfig, param_shapes
+from jaxedit.models.families import read_config
+from jaxedit.models.loading import EMBEDDED, load_config, resolve
+
+TOKENS = 64  # of a prompt with its prefix, rounded up to a bucket
+TAIL = 16  # of these from the subject's last token on
+FACTS = 16  # optimised at once on a device
+PREFIXES = 6  # of MEMIT's templates
+ROWS = 64  # of a scored or generated batch
+DOUBLE = 8  # bytes
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Part:
+    """Bytes of one part, on one device or on disk.
+
+    Attributes:
+        name: what it is.
+        size: bytes.
+        phase: "always", "statistics", "editing", or "disk" (each checkpoint).
+    """
+
+    name: str
+    size: int
+    phase: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The parts of a run, for the most demanding of its arms."""
+
+    arm: str
+    parts: tuple[Part, ...]
+
+    @property
+    def peak(self) -> int:
+        """Bytes on one device at the most demanding time."""
+        phases = {phase: self._total(phase) for phase in ("statistics", "editing")}
+        return self._total("always") + max(phases.values())
+
+    def _total(self, phase: str) -> int:
+        return sum(part.size for part in self.parts if part.phase == phase)
+
+    def lines(self) -> list[str]:
+        """A table, one line a part."""
+        width = max(len(part.name) for part in self.parts)
+        rows = [
+            f"{part.name:<{width}}  {_human(part.size):>10}  {part.phase}" for part in self.parts
+        ]
+        peak = f"{'peak on one device':<{width}}  {_human(self.peak):>10}  (arm {self.arm})"
+        return [*rows, peak]
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-able."""
+        parts = [{"name": p.name, "bytes": p.size, "phase": p.phase} for p in self.parts]
+        return {"arm": self.arm, "peak_bytes": self.peak, "parts": parts}
+
+
+def known_shape(model: str) -> ModelConfig:
+    """A model's shape from its directory, or of a published one without any file.
+
+    Raises:
+        UserError: it is neither.
+    """
+    published = {name.lower(): raw for name, raw in ARCHITECTURES.items()}
+    if not Path(model).is_dir() and model.lower() in published:
+        return read_config(published[model.lower()])
+    if not Path(model).is_dir() and not model.startswith(EMBEDDED):
+        raise UserError(
+            f"--config.model={model}: no such directory, and its shape is not known without one; "
+            f"known are {', '.join(ARCHITECTURES)}"
+        )
+    return load_config(resolve(model))
+
+
+def estimate(run: RunConfig, model: ModelConfig) -> Estimate:
+    """The memory of a run of this model: that of its most demanding arm."""
+    found = [_of_arm(run, model, arm) for arm in run.arms]
+    return max(found, key=lambda item: item.peak)
+
+
+def refuse_if_too_large(needed: Estimate, available: int | None) -> None:
+    """Stops a run that cannot fit before it loads anything.
+
+    Args:
+        needed: the estimate.
+        available: bytes of one device; None if it does not say.
+
+    Raises:
+        UserError: with the largest part and what to change.
+    """
+    if available is None or needed.peak <= available:
+        return
+    largest = max(
+        (part for part in needed.parts if part.phase != "disk"), key=lambda part: part.size
+    )
+    raise UserError(
+        f"the run needs about {_human(needed.peak)} on a device that has {_human(available)}; "
+        f"the largest part is {largest.name} ({_human(largest.size)}): try "
+        "--config.dtype=bfloat16, fewer --config.layers, or a larger device"
+    )
+
+
+def available_memory() -> int | None:
+    """Bytes of the first device; of the machine where that is its CPU; None if unknown."""
+    device = jax.local_devices()[0]
+    if device.platform != "cpu":
+        return (device.memory_stats() or {}).get("bytes_limit")
+    return min(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), _cgroup_limit())
+
+
+def _cgroup_limit() -> int:
+    try:
+        text = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        text = "max"
+    return int(text) if text.isdigit() else 2**62
+
+
+def _of_arm(run: RunConfig, model: ModelConfig, arm: ArmConfig) -> Estimate:
+    layers = arm_settings(run, arm, model)["layers"]
+    width = jnp.dtype(run.dtype).itemsize
+    kernel = model.d_ff * model.d_model
+    square = model.d_ff**2 * DOUBLE * len(layers)
+    state = _editor_state(arm.method, kernel * DOUBLE * len(layers), square)
+    parts = [
+        Part("parameters", _parameters(model, run.dtype), "always"),
+        Part("statistics, sums of a batch and of all", 2 * square, "statistics"),
+        Part("edited kernels, float32, old and new", 2 * kernel * 4 * len(layers), "editing"),
+        Part("lambda C and its factor, float64", 2 * square, "editing"),
+        *(Part(name, size, "editing") for name, size in state.items()),
+        Part("values: activations", _values(model, layers, width), "editing"),
+        Part("scores: logits and key-value cache", _scores(run, model, width), "editing"),
+        Part("a checkpoint", _checkpoint(arm.method, kernel * len(layers), square), "disk"),
+    ]
+    return Estimate(arm.name, tuple(parts))
+
+
+def _parameters(model: ModelConfig, dtype: str) -> int:
+    leaves = jax.tree.leaves(param_shapes(model, jnp.dtype(dtype)))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+
+
+def _editor_state(method: str, kernels: int, squares: int) -> Mapping[str, int]:
+    """D4S keeps sums, inverse and delta of every layer; MEMIT needs the edited kernels alone."""
+    if method != "d4s":
+        return {}
+    return {
+        "D4S sums R K^T and K K^T, float64": kernels + squares,
+        "D4S inverse and delta, float64": kernels + squares,
+    }
+
+
+def _checkpoint(method: str, kernels: int, squares: int) -> int:
+    return kernels * DOUBLE + squares if method == "d4s" else kernels * 4
+
+
+def _values(model: ModelConfig, layers: tuple[int, ...], width: int) -> int:
+    """What a step of Adam keeps for its gradient in the blocks above, and their caches."""
+    above = model.n_layers - (layers[-1] + 1 if layers else 0)
+    rows = FACTS * (PREFIXES + 1)
+    cached = 2 * TOKENS * model.n_kv_heads * model.head_dim * width
+    per_token = 8 * model.d_model + 3 * model.d_ff
+    attention = model.n_heads * TAIL * (TOKENS + TAIL)
+    step = TAIL * per_token * width + attention * 4
+    logits = 3 * 4 * model.vocab_size * 4  # four predicting columns, with log p and its gradient
+    return rows * (above * (cached + step) + logits)
+
+
+def _scores(run: RunConfig, model: ModelConfig, width: int) -> int:
+    """A batch of prompts with answers: logits at the answers, or a cache while generating."""
+    length = TOKENS + run.eval.max_new_tokens
+    cache = 2 * length * model.n_layers * model.n_kv_heads * model.head_dim * width
+    block = TOKENS * (2 * model.d_ff + 4 * model.d_model) * width
+    return ROWS * (cache + block + 8 * model.vocab_size * 4)
+
+
+def _human(size: int) -> str:
+    if size >= GIB:
+        return f"{size / GIB:.1f} GiB"
+    return f"{size / 1024**2:.1f} MiB"

@@ -1,0 +1,73 @@
+"""How far a run is: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from absl import logging
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Advance(Protocol):
+    """Called with the number of edits made since the last call, and a few words."""
+
+    def __call__(self, edits: int, note: str = "") -> None:
+        """Moves on."""
+        ...
+
+
+@contextmanager
+def progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
+    """Shows edits done, edits a second and the time left.
+
+    Args:
+        title: what is being done.
+        total: edits in the whole run.
+        done: edits made by an earlier process.
+    """
+    if sys.stderr.isatty():
+        with (
+            logging_redirect_tqdm(),
+            tqdm(total=total, initial=done, desc=title, unit=" edits") as bar,
+        ):
+            yield lambda edits, note="": _move(bar, edits, note)
+    else:
+        yield _Lines(title, total, done)
+
+
+def _move(bar: tqdm, edits: int, note: str) -> None:
+    bar.set_postfix_str(note, refresh=False)
+    bar.update(edits)
+
+
+class _Lines:
+    """Logs a line at the end, and in between when some seconds have passed."""
+
+    def __init__(self, title: str, total: int, done: int):
+        self._title, self._total, self._start, self._done = title, total, done, done
+        self._begun = self._said = time.monotonic()
+
+    def __call__(self, edits: int, note: str = "") -> None:
+        self._done += edits
+        now = time.monotonic()
+        if self._done < self._total and now - self._said < SECONDS_BETWEEN_LINES:
+            return
+        self._said = now
+        rate = (self._done - self._start) / max(now - self._begun, 1e-9)
+        left = (self._total - self._done) / max(rate, 1e-9)
+        logging.info(
+            "%s: %d of %d edits, %.2f edits/s, %.0f s left %s",
+            self._title,
+            self._done,
+            self._total,
+            rate,
+            left,
+            note,
+        )

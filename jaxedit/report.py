@@ -1,0 +1,244 @@
+"""report.html and result.json of a run: one page, no network.
+
+python -m jaxedit.report --workdir=out/x      # writes both again from the run's records
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from absl import flags, logging
+
+from jaxedit import cli
+from jaxedit.findings import pick
+from jaxedit.ledger import write_json, write_whole
+from jaxedit.metrics import Score
+from jaxedit.plots import pictures
+from jaxedit.results import run_result
+
+COLUMNS = (
+    ("efficacy", "exact", "target"),
+    ("paraphrase", "exact", "target"),
+    ("specificity", "exact", "truth"),
+    ("specificity", "exact", "unedited"),
+    ("reliability", "token_accuracy", "target"),
+    ("generality", "token_accuracy", "target"),
+    ("locality", "token_accuracy", "unedited"),
+)
+TABLES = (
+    (
+        "teacher_forced",
+        "Scores, teacher-forced",
+        "the target's own tokens fed before each position",
+    ),
+    ("generation", "Scores, generated", "free greedy generation with natural stop"),
+)
+WHEN = {"before": "before", "immediate": "right after its edit", "after_all": "after all edits"}
+
+
+def write_report(workdir: Path) -> dict[str, Any]:
+    """Writes result.json and report.html of a run directory; returns the result.
+
+    Raises:
+        UserError: it is no run directory, or a record in it is broken.
+    """
+    result = run_result(workdir)
+    write_json(workdir / "result.json", result)
+    write_whole(workdir / "report.html", render(result))
+    return result
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """The page for a result (`results.run_result`)."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("jaxedit"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    facts, model = result["facts"], result["model"]
+    return environment.get_template("report.html").render(
+        title=f"Editing {model['name']}: {', '.join(arm['title'] for arm in result['arms'])}",
+        version=result["version"],
+        about=result["about"],
+        findings=result["findings"],
+        summary=_summary(result),
+        tables=[table for spec in TABLES if (table := _table(result, *spec))],
+        pictures=pictures(result),
+        arms=result["arms"],
+        settings=_settings(result["arms"]),
+        resources=_resources(result),
+        timing=[_timing(arm) for arm in result["arms"]],
+        devices=f"{result['devices']}, {result['config']['dtype']}.",
+        skipped=facts["skipped"],
+        skipped_note=(
+            f"{facts['source']} states {facts['stated']:,} records; {facts['read']:,} were there; "
+            f"{facts['edited']:,} are edited here, and {len(facts['skipped']):,} that were met on "
+            "the way have known defects and are skipped."
+        ),
+        protocol=list(_protocol(result)),
+        config=json.dumps(result["config"], indent=1, ensure_ascii=False),
+    )
+
+
+def text_table(result: Mapping[str, Any]) -> list[str]:
+    """The headline table in plain lines, for a terminal."""
+    lines = []
+    for spec in TABLES:
+        table = _table(result, *spec)
+        if table is None:
+            continue
+        heads = [f"{column['name']} {column['note']}".split(",")[0] for column in table["columns"]]
+        rows = [["", table["title"].split(", ")[1], *heads]]
+        for row in table["rows"]:
+            values = [cell["value"] if cell else "-" for cell in row["cells"]]
+            rows.append([row["arm"], row["when"], *values])
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines += [_aligned(row, widths) for row in rows] + [""]
+    return lines
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    left = [text.ljust(width) for text, width in zip(row[:2], widths[:2], strict=True)]
+    right = [text.rjust(width) for text, width in zip(row[2:], widths[2:], strict=True)]
+    return "  ".join(left + right).rstrip()
+
+
+def _summary(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    model, facts = result["model"], result["facts"]
+    edits = max((arm["edits"] for arm in result["arms"]), default=0)
+    return [
+        ("model", f"{model['name']} ({model['parameters'] / 1e6:,.1f} M parameters)"),
+        ("facts", f"{facts['edited']:,} of {facts['source']}"),
+        ("edits / d_ff", f"{edits} / {model['d_ff']:,} = {100 * edits / model['d_ff']:.1f} %"),
+        ("edited layers", _layers(result["arms"])),
+        ("seed", str(result["config"]["seed"])),
+    ]
+
+
+def _layers(arms: Sequence[Mapping[str, Any]]) -> str:
+    kinds = list(dict.fromkeys(", ".join(map(str, arm["layers"])) for arm in arms))
+    return " / ".join(kinds)
+
+
+def _table(result: Mapping[str, Any], decoding: str, title: str, how: str) -> dict[str, Any] | None:
+    """One headline table: arms and moments down, metrics across; None if it has no number."""
+    rows = list(_rows(result, decoding))
+    counts = {cell["n"] for row in rows for cell in row["cells"] if cell}
+    if not counts:
+        return None
+    common = counts.pop() if len(counts) == 1 else None
+    for row in rows:
+        for cell in filter(None, row["cells"]):
+            cell["n"] = None if common else cell["n"]
+    columns = [
+        {"name": metric, "note": f"{reading.replace('_', ' ')}, {_against(against)}"}
+        for metric, reading, against in COLUMNS
+    ]
+    note = (
+        f"In %, by {how}; mean over {f'n = {common} facts' if common else 'n facts'} with its "
+        "95 % bootstrap interval. Exact: every token of the target. Right after its edit: each "
+        "fact on the model that its own update left."
+    )
+    return {"title": title, "columns": columns, "rows": rows, "note": note}
+
+
+def _against(word: str) -> str:
+    return {"unedited": "as unedited", "truth": "true", "target": "target"}[word]
+
+
+def _rows(result: Mapping[str, Any], decoding: str) -> Iterator[dict[str, Any]]:
+    yield _row("unedited model", "before", result["before"], decoding, first=True)
+    for arm in result["arms"]:
+        moments = [when for when in ("immediate", "after_all") if arm[when]]
+        for when in moments:
+            yield _row(arm["title"], when, arm[when], decoding, first=when == moments[0])
+
+
+def _row(
+    arm: str, when: str, scores: Sequence[Mapping[str, Any]], decoding: str, *, first: bool
+) -> dict[str, Any]:
+    cells = []
+    for metric, reading, against in COLUMNS:
+        score = pick(scores, metric, decoding=decoding, reading=reading, against=against)
+        cells.append(_cell(score) if score else None)
+    return {"arm": arm, "when": WHEN[when], "cells": cells, "first": first}
+
+
+def _cell(score: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = score["interval"]
+    return {
+        "value": f"{100 * score['value']:.1f}",
+        "range": f"{100 * low:.0f} to {100 * high:.0f}",
+        "n": score["n"],
+    }
+
+
+def _settings(arms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    flat = [
+        _flat({key: arm[key] for key in ("method", "layers", "batch", "settings")}) for arm in arms
+    ]
+    names = dict.fromkeys(name for settings in flat for name in settings)
+    return [
+        {"name": name, "values": [settings.get(name, "–") for settings in flat]} for name in names
+    ]
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            inner = prefix if key == "settings" else f"{prefix}{key}."
+            found |= _flat(value, inner)
+        else:
+            shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+            found[f"{prefix}{key}"] = shown
+    return found
+
+
+def _resources(result: Mapping[str, Any]) -> str:
+    statistics, contexts = result["statistics"], result["contexts"]
+    templates = " | ".join(template for group in contexts for template in group)
+    return (
+        f"Second moments of the keys over {statistics['tokens']:,} tokens of "
+        f"{statistics['source']}. Prefix templates: {templates}"
+    )
+
+
+def _timing(arm: Mapping[str, Any]) -> dict[str, str]:
+    times = arm["timing"]
+    return {
+        "arm": arm["title"],
+        "median": f"{times['median_seconds_an_edit']:.3f}" if times else "–",
+        "edit": f"{times['edit_seconds']:.1f}" if times else "–",
+        "score": f"{times['score_seconds']:.1f}" if times else "–",
+    }
+
+
+def _protocol(result: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    groups = [("unedited model", result["before"])]
+    for arm in result["arms"]:
+        groups += [(arm["title"], arm["immediate"]), (arm["title"], arm["after_all"])]
+    for name, scores in groups:
+        for raw in scores:
+            score = Score.from_dict(dict(raw))
+            low, high = score.interval
+            yield {
+                "arm": name,
+                "label": score.label,
+                "value": f"{score.value:.4f}",
+                "range": f"{low:.4f} to {high:.4f}",
+                "protocol": score.protocol,
+            }
+
+
+if __name__ == "__main__":
+    _WORKDIR = flags.DEFINE_string("workdir", None, "the run's directory")
+
+    def _main() -> None:
+        workdir = cli.workdir_of(_WORKDIR)
+        write_report(workdir)
+        logging.info("wrote %s and %s", workdir / "result.json", workdir / "report.html")
+
+    cli.run(_main)

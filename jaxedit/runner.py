@@ -1,0 +1,287 @@
+"""Goes through the arms of a run, keeping records and checkpoints in its directory.
+
+What an earlier process left there is taken up: arms that are done are skipped, the one that was
+interrupted goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+
+from jaxedit import driver
+from jaxedit.checkpoints import Checkpoints, check_owner
+from jaxedit.config import ArmConfig, RunConfig, to_dict
+from jaxedit.data.datasets import Loaded
+from jaxedit.data.fact import Fact, Question
+from jaxedit.editors import Editor
+from jaxedit.editors.rows import Contexts
+from jaxedit.errors import UserError
+from jaxedit.experiment import Experiment, Resources
+from jaxedit.ledger import read_json, write_json
+from jaxedit.metrics import Answer, Norms, code_version, layer_norms, read_answers, write_answers
+from jaxedit.preflight import Estimate
+from jaxedit.progress import progress
+from jaxedit.results import ArmFiles, along_scores, arm_result
+from jaxedit.schedule import schedule
+
+
+def check_workdir(workdir: Path, config: RunConfig) -> None:
+    """Refuses a directory that holds another run; reads only.
+
+    Raises:
+        UserError: naming the first setting that differs.
+    """
+    path = workdir / "config.json"
+    if not path.exists():
+        return
+    theirs, ours = read_json(path)["config"], to_dict(config)
+    for name in _differences(theirs, ours):
+        raise UserError(
+            f"--workdir={workdir}: holds a run with another {name}; give another --workdir, "
+            "or the config that it was made with"
+        )
+
+
+def check_checkpoints(workdir: Path, experiment: Experiment) -> None:
+    """Refuses checkpoints of another model, config or list of facts; reads only.
+
+    Raises:
+        UserError: naming the directory and what differs.
+    """
+    for arm in experiment.config.arms:
+        directory = ArmFiles(workdir / arm.name).checkpoints
+        with Checkpoints(directory, read_only=True) as checkpoints:
+            found = checkpoints.meta()
+        if found is not None:
+            check_owner(found, experiment.meta(arm, found.step), directory)
+
+
+def write_setup(
+    workdir: Path, experiment: Experiment, resources: Resources, needed: Estimate
+) -> None:
+    """Writes what the run consists of: config.json, facts.json, setup.json."""
+    config, lm, loaded = experiment.config, experiment.lm, experiment.loaded
+    write_json(workdir / "config.json", {"version": code_version(), "config": to_dict(config)})
+    write_json(workdir / "facts.json", dataclasses.asdict(loaded))
+    setup = {
+        "version": code_version(),
+        "model": {
+            "name": lm.name,
+            "hash": experiment.model_hash,
+            "parameters": sum(leaf.size for leaf in jax.tree.leaves(lm.params)),
+            **dataclasses.asdict(lm.config),
+        },
+        "devices": f"{lm.mesh.data} x {lm.mesh.devices[0].device_kind}",
+        "facts": {
+            "source": config.facts.source,
+            "path": config.facts.path,
+            "stated": loaded.stated,
+            "read": loaded.read,
+            "edited": len(loaded.facts),
+            "skipped": loaded.skipped,
+        },
+        "statistics": {"source": config.statistics.source, "tokens": resources.moments.tokens},
+        "contexts": resources.contexts,
+        "settings": {
+            name: {
+                key: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+                for key, value in own.items()
+            }
+            for name, own in experiment.settings.items()
+        },
+        "preflight": needed.to_dict(),
+    }
+    write_json(workdir / "setup.json", setup)
+
+
+def kept_contexts(workdir: Path) -> Contexts | None:
+    """The prefix templates of a run that has begun; None before."""
+    path = workdir / "setup.json"
+    if not path.exists():
+        return None
+    return tuple(tuple(group) for group in read_json(path)["contexts"])
+
+
+def read_loaded(workdir: Path) -> Loaded:
+    """The facts of a run, as `write_setup` kept them."""
+    raw = read_json(workdir / "facts.json")
+    facts = [_fact(item) for item in raw["facts"]]
+    skipped = [(name, reason) for name, reason in raw["skipped"]]
+    return Loaded(facts, skipped, raw["stated"], raw["read"])
+
+
+def unedited_answers(workdir: Path, experiment: Experiment) -> list[Answer]:
+    """The unedited model's answers to everything that will be asked, taken once a run."""
+    path = workdir / "before.jsonl"
+    if not path.exists():
+        logging.info("scoring the unedited model on %d facts", len(experiment.facts))
+        asked = experiment.questions()
+        answers = asked.answers(
+            experiment.lm, "before", edits=0, start=0, stop=len(experiment.facts)
+        )
+        _write_answers(path, answers)
+    return read_answers(path)
+
+
+def run_arm(workdir: Path, experiment: Experiment, arm: ArmConfig, resources: Resources) -> None:
+    """One arm from where it stands to its end.
+
+    Raises:
+        UserError: a checkpoint is of something else, or an edit went wrong.
+    """
+    files = ArmFiles(workdir / arm.name)
+    if files.result.exists():
+        logging.info("%s: done already", arm.title)
+        return
+    files.directory.mkdir(exist_ok=True)
+    editor = experiment.editor(arm, resources)
+    keep = experiment.config.keep_checkpoints
+    with Checkpoints(files.checkpoints, keep=keep) as checkpoints:
+        state, step = _start(experiment, arm, editor, checkpoints, files)
+        state = _edit_on(experiment, arm, editor, checkpoints, files, state, step)
+    edited = editor.bind(experiment.lm, state)
+    count = len(experiment.facts)
+    logging.info("%s: scoring all %d facts after all edits", arm.title, count)
+    answers = experiment.questions().answers(edited, "after_all", edits=count, start=0, stop=count)
+    _write_answers(files.after_all, answers)
+    write_json(files.result, arm_result(workdir, experiment.config, arm))
+
+
+def _start(
+    experiment: Experiment,
+    arm: ArmConfig,
+    editor: Editor,
+    checkpoints: Checkpoints,
+    files: ArmFiles,
+) -> tuple[Any, int]:
+    """The state to go on from, with every record cut back to it."""
+    lm = experiment.lm
+    restored = checkpoints.restore()
+    if restored is None:
+        for ledger in (files.metrics, files.generations, files.log):
+            ledger.cut(-1)
+        files.metrics.append(_norms_record(0, layer_norms(lm.params, lm.params, editor.layers)))
+        return editor.init(lm), 0
+    step = restored.meta.step
+    check_owner(restored.meta, experiment.meta(arm, step), files.checkpoints)
+    for ledger in (files.metrics, files.generations, files.log):
+        ledger.cut(step)
+    logging.info("%s: going on from the checkpoint at %d edits", arm.title, step)
+    return editor.restore(lm, restored.state), step
+
+
+def _edit_on(
+    experiment: Experiment,
+    arm: ArmConfig,
+    editor: Editor,
+    checkpoints: Checkpoints,
+    files: ArmFiles,
+    state: Any,
+    step: int,
+) -> Any:
+    """Runs the loop from ``step`` on, keeps what it yields, returns the last state."""
+    config, facts = experiment.config, experiment.facts
+    blocks = schedule(
+        len(facts),
+        batch=arm.batch,
+        block=config.values_block,
+        checkpoint_every=config.checkpoint_every,
+        evaluate_every=config.eval.every,
+        start=step,
+    )
+    before = read_answers(files.directory.parent / "before.jsonl")
+    updates = driver.edits(experiment.lm, editor, facts, state, blocks, experiment.questions())
+    with progress(arm.title, len(facts), step) as advance:
+        for update in updates:
+            state = update.state
+            _record(files, facts, update, before, config.seed)
+            if update.turn.checkpoint:
+                checkpoints.save(update.snapshot, experiment.meta(arm, update.turn.stop))
+            advance(update.turn.stop - update.turn.start)
+    return state
+
+
+def _record(
+    files: ArmFiles,
+    facts: Sequence[Fact],
+    update: driver.Update,
+    before: Sequence[Answer],
+    seed: int,
+) -> None:
+    """All records of one update; its checkpoint follows them."""
+    step = update.turn.stop
+    started = time.perf_counter()
+    for answer in update.immediate:
+        files.generations.append({"step": step, "answer": answer.to_dict()})
+    for record in _edit_records(facts, update):
+        files.metrics.append(record)
+    files.metrics.append(_norms_record(step, update.norms))
+    if update.so_far:
+        found = along_scores(update.so_far, before, seed=seed)
+        files.metrics.append({"step": step, "kind": "scores", "scores": found})
+    files.log.append(
+        {
+            "step": step,
+            "kind": "turn",
+            "facts": step - update.turn.start,
+            "edit_seconds": update.edit_seconds,
+            "score_seconds": update.score_seconds + time.perf_counter() - started,
+            "time": time.time(),
+        }
+    )
+
+
+def _edit_records(facts: Sequence[Fact], update: driver.Update) -> Iterator[dict[str, Any]]:
+    """One record a fact: how its value went, and the target's probability after the edit."""
+    after = {
+        answer.asked.fact: float(np.exp(sum(answer.logprobs)))
+        for answer in update.immediate
+        if answer.asked.role == "edit"
+    }
+    for row, place in enumerate(range(update.turn.start, update.turn.stop)):
+        yield {
+            "step": update.turn.stop,
+            "kind": "edit",
+            "fact": place,
+            "id": facts[place].id,
+            **{name: column[row].item() for name, column in update.log.items()},
+            "after": after.get(place),
+        }
+
+
+def _norms_record(step: int, norms: dict[str, Norms]) -> dict[str, Any]:
+    layers = {name: values._asdict() for name, values in norms.items()}
+    return {"step": step, "kind": "norms", "layers": layers}
+
+
+def _write_answers(path: Path, answers: Sequence[Answer]) -> None:
+    """The whole file or none: it is there only once every answer is."""
+    beside = path.with_name(f".{path.name}.tmp")
+    beside.unlink(missing_ok=True)
+    write_answers(beside, answers)
+    beside.replace(path)
+
+
+def _fact(raw: dict[str, Any]) -> Fact:
+    questions = {
+        key: tuple(Question(**item) for item in raw[key]) for key in ("neighbours", "portability")
+    }
+    return Fact(**{**raw, **questions, "paraphrases": tuple(raw["paraphrases"])})
+
+
+def _differences(theirs: Any, ours: Any, where: str = "") -> Iterator[str]:
+    """Dotted names of the settings in which two configs differ."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key in dict.fromkeys((*ours, *theirs)):
+            name = f"{where}.{key}" if where else key
+            yield from _differences(theirs.get(key), ours.get(key), name)
+    elif theirs != ours:
+        yield where
