@@ -35,7 +35,7 @@ def _original(record: dict[str, Any], name: str) -> Fact:
 
 
 def _flat(record: dict[str, Any], name: str) -> Fact:
-    """``rephrase_prompt`` is mostly one of the original's generation prompts: a looser paraphrase."""
+    """``rephrase_prompt`` is mostly a generation prompt of the original: a looser paraphrase."""
     subject = text_of(record, "subject")
     neighbour = Question(
         text_of(record, "locality_prompt"), text_of(record, "locality_ground_truth")

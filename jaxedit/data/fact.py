@@ -48,6 +48,7 @@ class Fact:
     id: str = ""
 
     def __post_init__(self) -> None:
+        """Refuse a defective record."""
         reason = self._defect()
         if reason:
             name = self.id or repr(f"{self.prompt} ... {self.target}")

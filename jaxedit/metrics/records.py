@@ -53,6 +53,7 @@ class Setting:
     version: str = field(default_factory=code_version)
 
     def __post_init__(self) -> None:
+        """Refuse an unknown moment or a format without a place for the prompt."""
         if self.when not in get_args(When):
             raise UserError(f"when is {self.when!r}; it is one of {', '.join(get_args(When))}")
         if self.prompt_format.count(SLOT) != 1:

@@ -51,6 +51,7 @@ class Score:
     version: str
 
     def __post_init__(self) -> None:
+        """Refuse a number whose protocol has gaps."""
         missing = [f.name for f in fields(self) if getattr(self, f.name) in ("", None)]
         if missing:
             raise UserError(f"a score without {', '.join(missing)} cannot be compared or printed")
@@ -72,6 +73,7 @@ class Score:
         )
 
     def __str__(self) -> str:
+        """The number with its protocol; there is no way to print it without."""
         low, high = (self._number(x) for x in self.interval)
         return f"{self.metric} {self._number(self.value)} [{low}, {high}] ({self.protocol})"
 

@@ -127,12 +127,13 @@ KEYS = st.sampled_from(["prompt", "subject", "target", "previous", "neighbours",
 @given(st.lists(st.dictionaries(KEYS, VALUES) | VALUES, max_size=3))
 def test_any_json_gives_facts_or_one_line_with_its_place(tmp_path_factory, lines):
     path = write(tmp_path_factory.mktemp("any"), *lines)
+    facts, message = [], str(path)
     try:
         facts = read_facts(path)
     except UserError as error:
-        assert str(error).startswith(str(path))
-    else:
-        assert all(fact.subject in fact.question and fact.target for fact in facts)
+        message = str(error)
+    assert message.startswith(str(path))
+    assert all(fact.subject in fact.question and fact.target for fact in facts)
 
 
 @given(st.binary(max_size=60))

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any
+
+import numpy as np
 
 from jaxedit.errors import UserError
-
-
-class Forced(NamedTuple):
-    target_ids: list[int]
-    predicted_ids: list[int]
-    logprobs: list[float]
+from jaxedit.models.protocol import TeacherForced
 
 
 @dataclass
@@ -36,7 +33,7 @@ class Table:
     """Answers each prompt with the text that ``known`` has for it, else with "nothing"."""
 
     known: dict[str, str]
-    tokenizer: Words = field(default_factory=Words)
+    tokenizer: Any = field(default_factory=Words)
     right: float = 0.5
     wrong: float = 0.1
     calls: list[tuple[str, int]] = field(default_factory=list)
@@ -48,11 +45,14 @@ class Table:
         self.calls.append(("teacher_forced", len(prompts)))
         return [self._forced(p, t) for p, t in zip(prompts, targets, strict=True)]
 
-    def _forced(self, prompt: str, target: str) -> Forced:
+    def _forced(self, prompt: str, target: str) -> TeacherForced:
         wanted = self.tokenizer.encode(target)
         said = (self.tokenizer.encode(self._text(prompt)) + [-2] * len(wanted))[: len(wanted)]
-        probability = [self.right if a == b else self.wrong for a, b in zip(said, wanted)]
-        return Forced(wanted, said, [math.log(p) if p else -math.inf for p in probability])
+        probability = [
+            self.right if a == b else self.wrong for a, b in zip(said, wanted, strict=True)
+        ]
+        logs = [math.log(p) if p else -math.inf for p in probability]
+        return TeacherForced(np.array(wanted), np.array(said), np.array(logs))
 
     def generate(self, prompts, max_new_tokens=16, stop=None):
         self.calls.append(("generate", len(prompts)))
