@@ -25,7 +25,7 @@ METRICS = (
     ("paraphrase", "target", "paraphrase"),
     ("specificity", "unedited", "specificity"),
 )
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 10,

@@ -33,7 +33,7 @@ TABLES = (
     (
         "teacher_forced",
         "Scores, teacher-forced",
-        "the target's own tokens fed before each position",
+        "the target's own tokens fed",
     ),
     ("generation", "Scores, generated", "free greedy generation with natural stop"),
 )
@@ -176,9 +176,8 @@ def _cell(score: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settings(arms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    flat = [
-        _flat({key: arm[key] for key in ("method", "layers", "batch", "settings")}) for arm in arms
-    ]
+    shown = ("method", "layers", "batch", "settings")
+    flat = [_flat({key: arm[key] for key in shown}) for arm in arms]
     names = dict.fromkeys(name for settings in flat for name in settings)
     return [
         {"name": name, "values": [settings.get(name, "–") for settings in flat]} for name in names

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +91,7 @@ def write_setup(
         "statistics": {"source": config.statistics.source, "tokens": resources.moments.tokens},
         "contexts": resources.contexts,
         "settings": {
-            name: {
-                key: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
-                for key, value in own.items()
-            }
+            name: {key: _plain(value) for key, value in own.items()}
             for name, own in experiment.settings.items()
         },
         "preflight": needed.to_dict(),
@@ -257,7 +254,7 @@ def _edit_records(facts: Sequence[Fact], update: driver.Update) -> Iterator[dict
         }
 
 
-def _norms_record(step: int, norms: dict[str, Norms]) -> dict[str, Any]:
+def _norms_record(step: int, norms: Mapping[str, Norms]) -> dict[str, Any]:
     layers = {name: values._asdict() for name, values in norms.items()}
     return {"step": step, "kind": "norms", "layers": layers}
 
@@ -268,6 +265,12 @@ def _write_answers(path: Path, answers: Sequence[Answer]) -> None:
     beside.unlink(missing_ok=True)
     write_answers(beside, answers)
     beside.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return value
 
 
 def _fact(raw: dict[str, Any]) -> Fact:

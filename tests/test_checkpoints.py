@@ -33,6 +33,12 @@ def state():
     }
 
 
+def restored(checkpoints, step=None):
+    found = checkpoints.restore(step)
+    assert found is not None
+    return found
+
+
 def same(left, right):
     assert type(left) is type(right)
     if isinstance(left, dict):
@@ -51,9 +57,9 @@ def test_everything_comes_back_as_it_was(tmp_path):
         checkpoints.save(saved, meta(10))
     saved["sums"][4] = np.asarray(saved["sums"][4])  # a numpy scalar is an array of no axes
     with Checkpoints(tmp_path / "c", read_only=True) as checkpoints:
-        restored = checkpoints.restore()
-    assert restored.meta == meta(10)
-    assert same(restored.state, saved)
+        found = restored(checkpoints)
+    assert found.meta == meta(10)
+    assert same(found.state, saved)
 
 
 def test_any_step_can_be_restored_and_a_missing_one_is_named(tmp_path):
@@ -61,9 +67,9 @@ def test_any_step_can_be_restored_and_a_missing_one_is_named(tmp_path):
         for step in (5, 10, 15):
             checkpoints.save({"x": np.full(3, float(step))}, meta(step))
         assert checkpoints.steps == (5, 10, 15)
-        assert checkpoints.restore(10).state["x"][0] == 10
-        assert checkpoints.restore().meta.step == 15
-        with pytest.raises(UserError, match="--step=7: .*5, 10, 15"):
+        assert restored(checkpoints, 10).state["x"][0] == 10
+        assert restored(checkpoints).meta.step == 15
+        with pytest.raises(UserError, match=r"--step=7: .*5, 10, 15"):
             checkpoints.restore(7)
 
 
@@ -117,6 +123,7 @@ def test_a_kill_while_saving_leaves_whole_checkpoints_only(tmp_path):
         stderr=subprocess.DEVNULL,
         text=True,
     )
+    assert process.stdout is not None
     for line in process.stdout:
         if int(line) == 5:
             break
@@ -125,7 +132,7 @@ def test_a_kill_while_saving_leaves_whole_checkpoints_only(tmp_path):
     process.stdout.close()
     with Checkpoints(tmp_path) as checkpoints:
         for step in checkpoints.steps:
-            assert (checkpoints.restore(step).state["x"] == step).all()
+            assert (restored(checkpoints, step).state["x"] == step).all()
         assert checkpoints.steps[-1] >= 5
         checkpoints.save({"x": np.ones(2)}, meta(20_000))
-        assert checkpoints.restore().meta.step == 20_000
+        assert restored(checkpoints).meta.step == 20_000

@@ -52,10 +52,10 @@ def test_floats_survive_exactly_and_not_finite_ones_become_null(tmp_path):
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):
-    with pytest.raises(UserError, match="config.json: no such file"):
+    with pytest.raises(UserError, match=r"config.json: no such file"):
         read_json(tmp_path / "config.json")
     (tmp_path / "config.json").write_text('{"a": ')
-    with pytest.raises(UserError, match="config.json: broken JSON"):
+    with pytest.raises(UserError, match=r"config.json: broken JSON"):
         read_json(tmp_path / "config.json")
 
 
@@ -84,6 +84,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", holder, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
+    assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     with pytest.raises(UserError, match=f"process {process.pid} runs there"):
         refuse_if_busy(tmp_path)
