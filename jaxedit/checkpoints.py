@@ -106,7 +106,9 @@ class Checkpoints:
         assert self._manager is not None
         skeleton, arrays = _take_apart(state)
         args = self._ocp.args
-        items = {"meta": args.JsonSave({"format": FORMAT, "state": skeleton, **asdict(meta)})}
+        items: dict[str, Any] = {
+            "meta": args.JsonSave({"format": FORMAT, "state": skeleton, **asdict(meta)})
+        }
         if arrays:
             items["state"] = args.PyTreeSave(arrays)
         try:
@@ -137,7 +139,9 @@ class Checkpoints:
         if names:
             as_numpy = self._ocp.RestoreArgs(restore_type=np.ndarray)
             wanted = self._ocp.args.PyTreeRestore(restore_args=dict.fromkeys(names, as_numpy))
-            arrays = self._manager.restore(step, args=self._ocp.args.Composite(state=wanted)).state
+            arrays = self._manager.restore(step, args=self._ocp.args.Composite(state=wanted))[
+                "state"
+            ]
         return Restored(_put_together(skeleton, arrays), meta)
 
     def _step(self, step: int | None) -> int:
@@ -154,7 +158,7 @@ class Checkpoints:
         assert self._manager is not None
         wanted = self._ocp.args.Composite(meta=self._ocp.args.JsonRestore())
         try:
-            raw = dict(self._manager.restore(step, args=wanted).meta)
+            raw = dict(self._manager.restore(step, args=wanted)["meta"])
         except (OSError, ValueError, KeyError) as error:
             raise UserError(
                 f"{self._directory / str(step)}: unreadable checkpoint "

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 from jaxedit.errors import UserError
 
@@ -211,6 +212,42 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
     return json.loads(json.dumps(raw))
 
 
+def base() -> ConfigDict:
+    """A config with every setting at its default: what config files start from."""
+    config = _defaults(RunConfig, leave_out=("arms",))
+    config.arms = ConfigDict(sort_keys=False)
+    return config
+
+
+def arms(**named: Mapping[str, Any]) -> ConfigDict:
+    """The ``arms`` of a config, run in the order given."""
+    return ConfigDict(
+        {name: {"layers": placeholder(tuple), "batch": 1, **arm} for name, arm in named.items()},
+        sort_keys=False,
+    )
+
+
+def _defaults(cls: type, leave_out: tuple[str, ...] = ()) -> ConfigDict:
+    config = ConfigDict(sort_keys=False)
+    hints = typing.get_type_hints(cls)
+    for item in dataclasses.fields(cls):
+        if item.name in leave_out:
+            continue
+        hint = _without_none(hints[item.name])
+        if dataclasses.is_dataclass(hint):
+            config[item.name] = _defaults(hint)  # type: ignore[arg-type]
+        elif item.default is dataclasses.MISSING or item.default is None:
+            config[item.name] = placeholder(typing.get_origin(hint) or hint)
+        else:
+            config[item.name] = item.default
+    return config
+
+
+def _without_none(hint: Any) -> Any:
+    kinds = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+    return kinds[0] if typing.get_origin(hint) is types.UnionType else hint
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """ "; did you mean ...?" with the nearest known words, or the list of all of them."""
     known = list(known)
@@ -264,11 +301,15 @@ def _build(cls: type[T], raw: dict[str, Any], where: str) -> T:
             raise UserError(f"{where}.{key}: no such setting{suggestion(key, fields)}")
     values = {}
     for name, item in fields.items():
+        if raw.get(name) is None and _required(item):
+            raise UserError(f"{where}.{name}: missing, and it has no default; set it")
         if name in raw:
             values[name] = _typed(raw[name], hints[name], f"{where}.{name}")
-        elif item.default is item.default_factory is dataclasses.MISSING:
-            raise UserError(f"{where}.{name}: missing, and it has no default; set it")
     return cls(**values)
+
+
+def _required(item: dataclasses.Field[Any]) -> bool:
+    return item.default is item.default_factory is dataclasses.MISSING
 
 
 def _typed(value: Any, hint: Any, where: str) -> Any:

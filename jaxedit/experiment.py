@@ -20,7 +20,6 @@ from jaxedit.editors.published import Settings, settings_for
 from jaxedit.editors.resources import fingerprint, statistics
 from jaxedit.editors.rows import Contexts
 from jaxedit.editors.statistics import Moments
-from jaxedit.editors.weights import check_layers
 from jaxedit.errors import UserError
 from jaxedit.metrics import Setting, code_version, questions
 from jaxedit.models.config import ModelConfig
@@ -127,8 +126,6 @@ def open_experiment(config: RunConfig, facts: Loaded | None = None) -> Experimen
     lm = load_model(config.model, config.dtype, make_mesh(config.mesh.data))
     assert lm.tokenizer is not None  # says so itself if it has none
     settings = {arm.name: arm_settings(config, arm, lm.config) for arm in config.arms}
-    for own in settings.values():
-        check_layers(lm, own["layers"])
     return Experiment(config, lm, fingerprint(lm)[:HASH_DIGITS], loaded, settings)
 
 
@@ -183,7 +180,7 @@ def arm_settings(config: RunConfig, arm: ArmConfig, model: ModelConfig) -> dict[
     """An arm's layers and hyper-parameters: its own, over those that come with the model.
 
     Raises:
-        UserError: no layers are named, and none come with the model.
+        UserError: no layers are named and none come with the model, or one does not exist.
     """
     given = check_settings(arm)
     layers = arm.layers or config.layers
@@ -199,4 +196,12 @@ def arm_settings(config: RunConfig, arm: ArmConfig, model: ModelConfig) -> dict[
     found = {} if base is None else {"moment_weight": base.moment_weight, "values": base.values}
     if base is not None and "values" in given:
         given["values"] = dataclasses.replace(base.values, **arm.settings["values"])
-    return {"layers": layers or (base.layers if base else ()), **found, **given}
+    layers = layers or (base.layers if base else ())
+    for layer in layers:
+        if not 0 <= layer < model.n_layers:
+            where = f"--config.arms.{arm.name}.layers" if arm.layers else "--config.layers"
+            raise UserError(
+                f"{where}: layer {layer} does not exist; {config.model} has layers 0 to "
+                f"{model.n_layers - 1}"
+            )
+    return {"layers": layers, **found, **given}

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 RESAMPLES = 2000
-DECLINE = 0.9  # of the share that the same edits reached at first
+DECLINE = 0.9  # of the best share along the run
+AGAINST = {"truth": "the true answer", "unedited": "as the unedited model"}
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
     """Plain sentences about a whole result (`results.run_result`)."""
     arms = result["arms"]
-    lines = [line for arm in arms for line in (_course(arm), _decline(arm), _norms(arm)) if line]
+    lines = []
     for left, right in combinations(arms, 2):
-        lines += _compare(left, right, result["config"]["seed"])
         lines += _who_declines_first(left, right)
-    return lines
+        lines += _compare(left, right, result["config"]["seed"])
+    return lines + [
+        line for arm in arms for line in (_course(arm), _decline(arm), _norms(arm)) if line
+    ]
 
 
 def pick(scores: Sequence[Mapping[str, Any]], metric: str, **wanted: str) -> Mapping | None:
@@ -60,26 +63,29 @@ def _course(arm: Mapping[str, Any]) -> str | None:
 
 
 def _decline(arm: Mapping[str, Any]) -> str | None:
-    if not arm["along"]:
+    """When the scores along the run fell, and did not recover."""
+    if not arm["along"] or not max(score["value"] for _, score in curve(arm, "efficacy")):
         return None
-    edits = _first_decline(arm)
-    share = round(100 * DECLINE)
+    edits = _declined_at(arm)
+    share = f"{100 * DECLINE:.0f} % of its best"
     if edits is None:
-        return (
-            f"{arm['title']}: at no evaluation did efficacy over all facts so far fall under "
-            f"{share} % of its first value."
-        )
+        return f"{arm['title']}: efficacy over all facts so far ended above {share}."
     return (
-        f"{arm['title']}: efficacy over all facts so far first fell under {share} % of its first "
-        f"value at {edits} edits."
+        f"{arm['title']}: efficacy over all facts so far fell under {share} by {edits} edits, and "
+        "stayed there."
     )
 
 
-def _first_decline(arm: Mapping[str, Any]) -> int | None:
-    points = curve(arm, "efficacy")
-    start = points[0][1]["value"]
-    fallen = (edits for edits, score in points if score["value"] < DECLINE * start)
-    return next(fallen, None)
+def _declined_at(arm: Mapping[str, Any]) -> int | None:
+    """The first evaluation from which on efficacy stays low; None if it ends high."""
+    points = [(edits, score["value"]) for edits, score in curve(arm, "efficacy")]
+    best = max(value for _, value in points)
+    found = None
+    for edits, value in reversed(points):
+        if value >= DECLINE * best:
+            break
+        found = edits
+    return found
 
 
 def _norms(arm: Mapping[str, Any]) -> str | None:
@@ -107,39 +113,51 @@ def _compare(left: Mapping[str, Any], right: Mapping[str, Any], seed: int) -> li
     for key, theirs in right["outcomes"].items():
         ours = left["outcomes"].get(key, {})
         shared = sorted(set(ours) & set(theirs), key=int)
-        if not shared:
-            continue
-        difference = np.array([theirs[fact] - ours[fact] for fact in shared])
-        low, high = paired_interval(difference, seed=seed)
-        metric = key.replace(", target", "").replace(", ", " against the ")
-        metric = metric.replace("the unedited", "the unedited model")
-        points = 100 * float(difference.mean())
-        told = f"{abs(points):.1f} points [{100 * low:.1f}, {100 * high:.1f}], n={len(shared)}"
-        if low > 0 or high < 0:
-            word = "higher" if points > 0 else "lower"
+        if shared:
+            difference = np.array([theirs[fact] - ours[fact] for fact in shared])  # [n]
+            high, low = (right, left) if difference.mean() >= 0 else (left, right)
+            told = _told(np.abs(difference.mean()), difference, seed)
+            metric, _, against = key.partition(", ")
+            metric += "" if against == "target" else f" ({AGAINST[against]})"
+            verb = "is higher with" if told.real else "cannot be told apart:"
             lines.append(
-                f"After all edits {metric} is {word} with {right['title']} than with "
-                f"{left['title']}, by {told}."
-            )
-        else:
-            lines.append(
-                f"After all edits {metric} of {right['title']} and {left['title']} cannot be told "
-                f"apart: a difference of {told}."
+                f"After all edits {metric} {verb} {high['title']} "
+                f"{'than with' if told.real else 'less'} {low['title']}"
+                f"{', by' if told.real else ' is'} {told.words}."
             )
     return lines
+
+
+class _Told(NamedTuple):
+    real: bool  # whether zero is outside the interval
+    words: str
+
+
+def _told(size: float, difference: np.ndarray, seed: int) -> _Told:
+    """A mean difference, as a positive number, with its interval."""
+    low, high = paired_interval(difference, seed=seed)
+    if difference.mean() < 0:
+        low, high = -high, -low
+    words = f"{100 * size:.1f} points [{100 * low:.1f}, {100 * high:.1f}], n={len(difference)}"
+    return _Told(low > 0, words)
 
 
 def _who_declines_first(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[str]:
     if not (left["along"] and right["along"]):
         return []
-    ends = {arm["title"]: _first_decline(arm) for arm in (left, right)}
-    (one, first), (other, second) = ends.items()
+    first, second = _declined_at(left), _declined_at(right)
+    one, other = left["title"], right["title"]
+    question = f"Does {one} decline before {other} does?"
     if first == second:
-        when = f"both at {first} edits" if first else "neither did"
-        return [f"Which of {one} and {other} declines first: {when}."]
+        when = f"both had by {first} edits" if first else "neither declined"
+        return [f"{question} Here {when}."]
     never = float("inf")
-    winner, loser = (one, other) if (first or never) < (second or never) else (other, one)
-    return [f"{winner} declined before {loser} did, by the measure above."]
+    answer = "yes" if (first or never) < (second or never) else "no"
+    times = " and ".join(
+        f"{title} {f'had by {edits} edits' if edits else 'did not'}"
+        for title, edits in ((one, first), (other, second))
+    )
+    return [f"{question} Here {answer}: {times}."]
 
 
 def paired_interval(difference: np.ndarray, *, seed: int) -> tuple[float, float]:

@@ -20,11 +20,9 @@ from jaxedit.findings import curve, layer_name, pick
 
 INK = "#12ab34"  # stands for the page's text colour until the SVG is written
 COLOURS = ("#3b7dd8", "#e07b39", "#2a9d76", "#b65fcf", "#c9a227", "#d1495b")
-METRICS = (
-    ("efficacy", "target", "efficacy"),
-    ("paraphrase", "target", "paraphrase"),
-    ("specificity", "unedited", "specificity"),
-)
+METRICS = (("efficacy", "target"), ("paraphrase", "target"), ("specificity", "unedited"))
+WINDOW = 11  # edits that a running median looks at
+Arm = Mapping[str, Any]
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -45,19 +43,19 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure of the report.
+    """One figure of the report: panels that stand side by side where there is room.
 
     Attributes:
         name: for its anchor.
         title: what it shows.
         caption: how it was taken.
-        svg: inline.
+        panels: inline SVG.
     """
 
     name: str
     title: str
     caption: str
-    svg: str
+    panels: tuple[str, ...]
 
 
 def pictures(result: Mapping[str, Any]) -> list[Picture]:
@@ -66,8 +64,7 @@ def pictures(result: Mapping[str, Any]) -> list[Picture]:
     if not arms:
         return []
     scale = _scale(result)
-    found = [_against_edits(arms, scale), _norms(arms, scale)]
-    found += [_probability(arms, scale), _retention(arms, scale)]
+    found = [draw(arms, scale) for draw in (_against_edits, _norms, _probability, _retention)]
     return [picture for picture in found if picture is not None]
 
 
@@ -77,13 +74,13 @@ def _scale(result: Mapping[str, Any]) -> str:
     return f"{edits} edits = {100 * edits / width:.1f} % of d_ff {width:,}"
 
 
-def _against_edits(arms: Sequence[Mapping[str, Any]], scale: str) -> Picture | None:
+def _against_edits(arms: Sequence[Arm], scale: str) -> Picture | None:
     """Scores over all facts edited so far (D4S figures 4 and 8)."""
     if not any(arm["along"] for arm in arms):
         return None
 
-    def draw(panels: Sequence[Axes]) -> None:
-        for axes, (metric, against, label) in zip(panels, METRICS, strict=True):
+    def panel(metric: str, against: str) -> str:
+        def draw(axes: Axes) -> None:
             for colour, arm in zip(COLOURS, arms, strict=False):
                 points = curve(arm, metric, against=against)
                 edits = [x for x, _ in points]
@@ -91,116 +88,121 @@ def _against_edits(arms: Sequence[Mapping[str, Any]], scale: str) -> Picture | N
                 low, high = np.array([s["interval"] for _, s in points]).reshape(-1, 2).T * 100
                 axes.fill_between(edits, low, high, color=colour, alpha=0.15, linewidth=0)
                 axes.plot(edits, values, color=colour, marker="o", ms=3.5, label=arm["title"])
-            axes.set(title=label, xlabel="edits", ylim=(-3, 103), xlim=(0, None))
-        panels[0].set_ylabel("%")
-        panels[0].legend(loc="lower left")
+            axes.set(title=metric, xlabel="edits", ylabel="%", ylim=(-3, 103), xlim=(0, None))
+            axes.legend(loc="lower left")
+
+        return _svg(f"along-{metric}", draw)
 
     caption = (
         "All facts edited so far, scored on the model as it is after that many edits: every "
         "target token is the likeliest one, gold prefix fed (specificity: as on the unedited "
         f"model). Bands: 95 % bootstrap over facts. {scale}."
     )
-    return Picture("along", "Scores against the number of edits", caption, _svg("along", 3, draw))
+    panels = tuple(panel(metric, against) for metric, against in METRICS)
+    return Picture("along", "Scores against the number of edits", caption, panels)
 
 
-def _norms(arms: Sequence[Mapping[str, Any]], scale: str) -> Picture | None:
+def _norms(arms: Sequence[Arm], scale: str) -> Picture | None:
     """Mean absolute weight of the edited layers (D4S figures 5b, 5c and 6)."""
     drawn = [arm for arm in arms if len(arm["norms"]) > 1]
     if not drawn:
         return None
+    lines = [
+        values["l1"] for arm in drawn for at in arm["norms"] for values in at["layers"].values()
+    ]
 
-    def draw(panels: Sequence[Axes]) -> None:
-        for axes, arm in zip(panels, drawn, strict=True):
+    def panel(arm: Arm) -> str:
+        def draw(axes: Axes) -> None:
             edits = [record["step"] for record in arm["norms"]]
             names = list(arm["norms"][0]["layers"])
-            shades = matplotlib.colormaps["viridis"](np.linspace(0.2, 0.85, len(names)))
+            shades = matplotlib.colormaps["viridis"](np.linspace(0.25, 0.8, len(names)))
             for name, shade in zip(names, shades, strict=True):
                 values = [record["layers"][name]["l1"] for record in arm["norms"]]
                 axes.plot(edits, values, color=shade, label=layer_name(name))
-            axes.set(title=arm["title"], xlabel="edits", xlim=(0, None))
-        top = max(axes.get_ylim()[1] for axes in panels)
-        for axes in panels:
-            axes.set_ylim(0, top)
-        panels[0].set_ylabel("mean |w|")
-        panels[0].legend(loc="lower right")
+            axes.set(title=arm["title"], xlabel="edits", ylabel="mean |w|")
+            axes.set(xlim=(0, None), ylim=(0, 1.05 * max(lines)))
+            axes.legend(loc="lower right")
+
+        return _svg(f"norms-{arm['name']}", draw)
 
     caption = f"L1 norm per weight of each edited matrix after every update. {scale}."
-    svg = _svg("norms", len(drawn), draw)
-    return Picture("norms", "L1 norm of the edited layers", caption, svg)
+    panels = tuple(panel(arm) for arm in drawn)
+    return Picture("norms", "L1 norm of the edited layers", caption, panels)
 
 
-def _probability(arms: Sequence[Mapping[str, Any]], scale: str) -> Picture | None:
+def _probability(arms: Sequence[Arm], scale: str) -> Picture | None:
     """The target's probability right after its own edit (D4S figure 5a)."""
-    if not any(record.get("after") is not None for arm in arms for record in arm["edit_log"]):
+    known = {
+        arm["name"]: [
+            (r["fact"] + 1, r["after"]) for r in arm["edit_log"] if r["after"] is not None
+        ]
+        for arm in arms
+    }
+    drawn = [arm for arm in arms if known[arm["name"]]]
+    if not drawn:
         return None
 
-    def draw(panels: Sequence[Axes]) -> None:
-        for axes, arm in zip(panels, arms, strict=True):
-            records = [r for r in arm["edit_log"] if r.get("after") is not None]
-            places = [record["fact"] + 1 for record in records]
-            after = np.array([record["after"] for record in records])
-            colour = COLOURS[arms.index(arm) % len(COLOURS)]
-            axes.plot(places, after, "o", color=colour, ms=3, alpha=0.35, mew=0)
+    def panel(arm: Arm, colour: str) -> str:
+        def draw(axes: Axes) -> None:
+            places, after = np.array(known[arm["name"]]).T
+            axes.plot(places, after, "o", color=colour, ms=3, alpha=0.4, mew=0)
             axes.plot(places, _running_median(after), color=colour, label="running median")
-            axes.set(title=arm["title"], xlabel="edit", ylim=(-0.03, 1.03), xlim=(0, None))
-        panels[0].set_ylabel("probability of the target")
-        panels[0].legend(loc="lower left")
+            axes.set(title=arm["title"], xlabel="edit", ylabel="probability of the target")
+            axes.set(ylim=(-0.03, 1.03), xlim=(0, None))
+            axes.legend(loc="lower left")
+
+        return _svg(f"probability-{arm['name']}", draw)
 
     caption = (
         "Probability of the whole target at the fact's own prompt, right after its edit; the "
-        f"line is the median of the {_WINDOW} edits around. {scale}."
+        f"line is the median of the {WINDOW} edits around. {scale}."
     )
-    svg = _svg("probability", len(arms), draw)
-    return Picture("probability", "Target probability along the run", caption, svg)
+    panels = tuple(panel(arm, colour) for arm, colour in zip(drawn, COLOURS, strict=False))
+    return Picture("probability", "Target probability along the run", caption, panels)
 
 
-def _retention(arms: Sequence[Mapping[str, Any]], scale: str) -> Picture | None:
+def _retention(arms: Sequence[Arm], scale: str) -> Picture | None:
     """After all edits, by the order of editing (D4S figure 4, degree of forgetting)."""
     drawn = [arm for arm in arms if len(_retained(arm)) > 1]
     if not drawn:
         return None
 
-    def draw(panels: Sequence[Axes]) -> None:
+    def draw(axes: Axes) -> None:
         for colour, arm in zip(COLOURS, drawn, strict=False):
             points = _retained(arm)
             places = [(point["first"] + point["last"]) / 2 + 1 for point in points]
             values = [100 * point["score"]["value"] for point in points]
-            panels[0].plot(places, values, color=colour, marker="o", ms=3.5, label=arm["title"])
-        panels[0].set(xlabel="place in the order of editing (old to new)", ylabel="efficacy, %")
-        panels[0].set(ylim=(-3, 103), xlim=(0, None))
-        panels[0].legend(loc="lower right")
+            axes.plot(places, values, color=colour, marker="o", ms=3.5, label=arm["title"])
+        axes.set(xlabel="place in the order of editing", ylabel="efficacy, %")
+        axes.set(ylim=(-3, 103), xlim=(0, None))
+        axes.legend(loc="lower left")
 
-    size = _retained(drawn[0])[0]["last"] - _retained(drawn[0])[0]["first"] + 1
+    first = _retained(drawn[0])[0]
     caption = (
-        f"Efficacy after all edits in blocks of {size} facts, oldest on the left: a curve that "
-        f"rises to the right is forgetting. {scale}."
+        f"Efficacy after all edits in blocks of {first['last'] - first['first'] + 1} facts, the "
+        f"oldest on the left: a curve that rises to the right is forgetting. {scale}."
     )
-    svg = _svg("retention", 1, draw)
-    return Picture("retention", "What is left of earlier edits", caption, svg)
+    panels = (_svg("retention", draw),)
+    return Picture("retention", "What is left of earlier edits", caption, panels)
 
 
-def _retained(arm: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _retained(arm: Arm) -> list[Mapping[str, Any]]:
     return [point for point in arm["retention"] if pick([point["score"]], "efficacy")]
 
 
-_WINDOW = 11
-
-
 def _running_median(values: np.ndarray) -> np.ndarray:
-    half = _WINDOW // 2
-    return np.array(
-        [np.median(values[max(0, i - half) : i + half + 1]) for i in range(len(values))]
-    )
+    half = WINDOW // 2
+    windows = (values[max(0, i - half) : i + half + 1] for i in range(len(values)))
+    return np.array([np.median(window) for window in windows])
 
 
-def _svg(name: str, panels: int, draw: Callable[[Sequence[Axes]], None]) -> str:
-    """A row of panels as SVG; the same numbers give the same bytes."""
+def _svg(name: str, draw: Callable[[Axes], None]) -> str:
+    """One panel as SVG; the same numbers give the same bytes."""
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(3.1 * panels + 0.5, 2.7), layout="constrained")
-        axes = figure.subplots(1, panels, squeeze=False)[0]
+        figure = Figure(figsize=(3.5, 2.8), layout="constrained")
+        axes = figure.subplots()
         draw(axes)
-        for panel in axes:
-            panel.grid(color=INK, alpha=0.12, linewidth=0.6)
+        axes.grid(color=INK, alpha=0.12, linewidth=0.6)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()

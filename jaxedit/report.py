@@ -33,7 +33,7 @@ TABLES = (
     (
         "teacher_forced",
         "Scores, teacher-forced",
-        "the target's own tokens fed",
+        "teacher forcing (the target's own tokens are fed)",
     ),
     ("generation", "Scores, generated", "free greedy generation with natural stop"),
 )
@@ -57,19 +57,19 @@ def render(result: Mapping[str, Any]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("jaxedit"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    facts, model = result["facts"], result["model"]
+    facts, model, arms = result["facts"], result["model"], result["arms"]
     return environment.get_template("report.html").render(
-        title=f"Editing {model['name']}: {', '.join(arm['title'] for arm in result['arms'])}",
+        title=f"Editing {_short(model['name'])}: {' / '.join(arm['title'] for arm in arms)}",
         version=result["version"],
         about=result["about"],
         findings=result["findings"],
         summary=_summary(result),
         tables=[table for spec in TABLES if (table := _table(result, *spec))],
         pictures=pictures(result),
-        arms=result["arms"],
-        settings=_settings(result["arms"]),
+        arms=arms,
+        settings=_settings(arms),
         resources=_resources(result),
-        timing=[_timing(arm) for arm in result["arms"]],
+        timing=[_timing(arm) for arm in arms],
         devices=f"{result['devices']}, {result['config']['dtype']}.",
         skipped=facts["skipped"],
         skipped_note=(
@@ -109,12 +109,17 @@ def _summary(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     model, facts = result["model"], result["facts"]
     edits = max((arm["edits"] for arm in result["arms"]), default=0)
     return [
-        ("model", f"{model['name']} ({model['parameters'] / 1e6:,.1f} M parameters)"),
+        ("model", f"{_short(model['name'])} ({model['parameters'] / 1e6:,.1f} M parameters)"),
         ("facts", f"{facts['edited']:,} of {facts['source']}"),
         ("edits / d_ff", f"{edits} / {model['d_ff']:,} = {100 * edits / model['d_ff']:.1f} %"),
         ("edited layers", _layers(result["arms"])),
         ("seed", str(result["config"]["seed"])),
     ]
+
+
+def _short(model: str) -> str:
+    """A directory's last part; a hub id or an embedded model's name as it is."""
+    return Path(model).name if Path(model).is_absolute() else model
 
 
 def _layers(arms: Sequence[Mapping[str, Any]]) -> str:
