@@ -18,8 +18,8 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from jaxedit.config import suggestion
 from jaxedit.errors import UserError
+from jaxedit.typed import suggestion
 
 BAD_INPUT = 2
 INTERRUPTED = 130

@@ -7,21 +7,19 @@ there on nothing can be misspelt or of the wrong type.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from jaxedit.errors import UserError
-
-T = TypeVar("T")
+from jaxedit.typed import build
 
 DTYPES = ("float32", "bfloat16")
 MOMENTS = ("before", "immediate", "checkpoint", "after_all")
@@ -191,7 +189,7 @@ def run_config(raw: Mapping[str, Any] | ConfigDict) -> RunConfig:
             "--config.arms: name at least one arm, such as arms.d4s = dict(method='d4s')"
         )
     frozen = tuple(_arm(name, settings) for name, settings in arms.items())
-    config = _build(RunConfig, {**plain, "arms": frozen}, "--config")
+    config = build(RunConfig, {**plain, "arms": frozen}, "--config")
     _check(config)
     return config
 
@@ -212,8 +210,8 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
     return json.loads(json.dumps(raw))
 
 
-def base() -> ConfigDict:
-    """A config with every setting at its default: what config files start from."""
+def base() -> Any:
+    """A ``ConfigDict`` with every setting at its default: what config files start from."""
     config = _defaults(RunConfig, leave_out=("arms",))
     config.arms = ConfigDict(sort_keys=False)
     return config
@@ -248,35 +246,6 @@ def _without_none(hint: Any) -> Any:
     return kinds[0] if typing.get_origin(hint) is types.UnionType else hint
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """ "; did you mean ...?" with the nearest known words, or the list of all of them."""
-    known = list(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(sorted(known))}"
-
-
-def typed_settings(
-    cls: type, raw: Mapping[str, Any], where: str, *, given: Iterable[str] = ()
-) -> dict[str, Any]:
-    """Keyword arguments for a dataclass, checked against its fields.
-
-    Args:
-        cls: an editor, say.
-        raw: plain values.
-        where: prefix for messages, such as "--config.arms.d4s".
-        given: fields that are not a user's to set.
-
-    Raises:
-        UserError: as `run_config`.
-    """
-    hints = typing.get_type_hints(cls)
-    known = [item.name for item in dataclasses.fields(cls) if item.init and item.name not in given]
-    for key in raw:
-        if key not in known:
-            raise UserError(f"{where}.{key}: no such setting{suggestion(key, known)}")
-    return {key: _typed(value, hints[key], f"{where}.{key}") for key, value in raw.items()}
-
-
 def _arm(name: str, raw: Any) -> ArmConfig:
     where = f"--config.arms.{name}"
     if not isinstance(raw, Mapping):
@@ -290,71 +259,7 @@ def _arm(name: str, raw: Any) -> ArmConfig:
     common = {key: settings.pop(key) for key in ("title", "layers", "batch") if key in settings}
     plain = json.loads(json.dumps(settings))
     values = {"name": name, "method": method, "title": name, **common, "settings": plain}
-    return _build(ArmConfig, values, where)
-
-
-def _build(cls: type[T], raw: dict[str, Any], where: str) -> T:
-    hints = typing.get_type_hints(cls)
-    fields = {item.name: item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for key in raw:
-        if key not in fields:
-            raise UserError(f"{where}.{key}: no such setting{suggestion(key, fields)}")
-    values = {}
-    for name, item in fields.items():
-        if raw.get(name) is None and _required(item):
-            raise UserError(f"{where}.{name}: missing, and it has no default; set it")
-        if name in raw:
-            values[name] = _typed(raw[name], hints[name], f"{where}.{name}")
-    return cls(**values)
-
-
-def _required(item: dataclasses.Field[Any]) -> bool:
-    return item.default is item.default_factory is dataclasses.MISSING
-
-
-def _typed(value: Any, hint: Any, where: str) -> Any:
-    """``value`` as the type hint asks, or a `UserError`; int counts as float, list as tuple."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any or (hint is type(None) and value is None):
-        return value
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        inner = [arg for arg in args if arg is not type(None)]
-        return _typed(value, inner[0], where) if len(inner) == 1 else value
-    if origin is typing.Literal and value in args:
-        return value
-    if origin is Mapping and isinstance(value, Mapping):
-        return dict(value)
-    if dataclasses.is_dataclass(hint):
-        if isinstance(value, hint):  # type: ignore[arg-type]
-            return value
-        if isinstance(value, Mapping):
-            return _build(hint, dict(value), where)  # type: ignore[arg-type]
-    if origin is tuple and isinstance(value, (list, tuple)):
-        return tuple(_typed(item, args[0], where) for item in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    is_count = hint is int and isinstance(value, bool)  # True is an int, but no number
-    if isinstance(hint, type) and isinstance(value, hint) and not is_count:
-        return value
-    raise UserError(f"{where}: expected {_name(hint)}, got {value!r}")
-
-
-def _name(hint: Any) -> str:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is tuple:
-        return f"a tuple of {_name(args[0])}"
-    if origin is typing.Literal:
-        return f"one of {', '.join(map(repr, args))}"
-    names = {int: "int", float: "float", str: "str", bool: "True or False"}
-    return names.get(hint, "a dictionary" if dataclasses.is_dataclass(hint) else str(hint))
-
-
-def _frozen(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return tuple(_frozen(item) for item in value)
-    return value
+    return build(ArmConfig, values, where)
 
 
 def _plain_dict(raw: Any) -> dict[str, Any]:

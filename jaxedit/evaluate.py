@@ -15,7 +15,7 @@ from absl import flags
 
 from jaxedit import cli
 from jaxedit.checkpoints import Checkpoints, check_owner
-from jaxedit.config import ArmConfig, suggestion
+from jaxedit.config import ArmConfig
 from jaxedit.errors import UserError
 from jaxedit.experiment import Experiment, open_experiment, open_resources
 from jaxedit.ledger import write_json
@@ -23,6 +23,7 @@ from jaxedit.metrics import Score, read_answers, scores
 from jaxedit.models import Transformer
 from jaxedit.results import ArmFiles, read_config
 from jaxedit.runner import kept_contexts, read_loaded
+from jaxedit.typed import suggestion
 
 
 def reopen(workdir: Path) -> Experiment:

@@ -10,8 +10,8 @@ from typing import Any
 
 from jaxedit import driver
 from jaxedit.checkpoints import Meta
-from jaxedit.config import MOMENTS, ArmConfig, RunConfig, suggestion, typed_settings
-from jaxedit.data.datasets import Loaded, load_facts
+from jaxedit.config import MOMENTS, ArmConfig, RunConfig
+from jaxedit.data.datasets import Loaded
 from jaxedit.data.fact import Fact
 from jaxedit.editors import EDITORS, Editor
 from jaxedit.editors.contexts import sample_contexts
@@ -21,11 +21,13 @@ from jaxedit.editors.resources import fingerprint, statistics
 from jaxedit.editors.rows import Contexts
 from jaxedit.editors.statistics import Moments
 from jaxedit.errors import UserError
+from jaxedit.intake import load_usable
 from jaxedit.metrics import Setting, code_version, questions
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.loading import load_model
 from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import make_mesh
+from jaxedit.typed import suggestion, typed_settings
 
 GIVEN = ("layers", "statistics", "contexts", "legacy_targets")  # fields that are no setting
 HASH_DIGITS = 16
@@ -122,9 +124,8 @@ def open_experiment(config: RunConfig, facts: Loaded | None = None) -> Experimen
     for arm in config.arms:
         check_settings(arm)
     corpus(config).check()
-    loaded = load_config_facts(config) if facts is None else facts
     lm = load_model(config.model, config.dtype, make_mesh(config.mesh.data))
-    assert lm.tokenizer is not None  # says so itself if it has none
+    loaded = load_usable(config, lm) if facts is None else facts
     settings = {arm.name: arm_settings(config, arm, lm.config) for arm in config.arms}
     return Experiment(config, lm, fingerprint(lm)[:HASH_DIGITS], loaded, settings)
 
@@ -147,20 +148,6 @@ def open_resources(experiment: Experiment, contexts: Contexts | None = None) -> 
 def corpus(config: RunConfig) -> Corpus:
     """The text of the statistics."""
     return Corpus(config.statistics.source, config.statistics.seed)
-
-
-def load_config_facts(config: RunConfig) -> Loaded:
-    """The facts that a config names.
-
-    Raises:
-        UserError: there are none, or a file or record is wrong.
-    """
-    source = config.facts
-    loaded = load_facts(source.source, source.path, source.limit, source.seed, source.order)  # type: ignore[arg-type]
-    if not loaded.facts:
-        where = source.path or source.source
-        raise UserError(f"--config.facts: {where} holds no fact; give a source that does")
-    return loaded
 
 
 def check_settings(arm: ArmConfig) -> dict[str, Any]:

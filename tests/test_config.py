@@ -6,8 +6,9 @@ from typing import Literal
 import pytest
 from ml_collections import ConfigDict
 
-from jaxedit.config import run_config, to_dict, typed_settings
+from jaxedit.config import run_config, to_dict
 from jaxedit.errors import UserError
+from jaxedit.typed import typed_settings
 
 
 def raw(**changes):
