@@ -13,6 +13,7 @@ import flax.linen as nn
 from jaxedit.models import gpt2, gptj, llama
 from jaxedit.models.config import ModelConfig, RopeScaling
 from jaxedit.models.layers import LayerNorm, RMSNorm
+from jaxedit.models.sites import GATED, PLAIN
 
 Path = tuple[str, ...]
 
@@ -42,11 +43,12 @@ class Family:
     """How one ``model_type`` is read, run and written."""
 
     block: type[nn.Module]
+    linears: tuple[str, ...]  # of one layer, as sites name them
     norm: Callable[..., nn.Module]
+    prefix: str  # of stored names, in checkpoints with a language-model head; bare ones lack it
     read: Callable[[Mapping[str, Any]], ModelConfig]
     write: Callable[[ModelConfig], dict[str, Any]]
     names: Callable[[ModelConfig], tuple[Weight, ...]]
-    prefix: str  # of a checkpoint with a language-model head; bare ones lack it
 
 
 def read_config(raw: Mapping[str, Any]) -> ModelConfig:
@@ -326,10 +328,13 @@ def _names_llama(config: ModelConfig) -> tuple[Weight, ...]:
     return (*made, *_norm(("norm",), "model.norm", bias=False), *_head(config))
 
 
+_GPTJ = (gptj.Block, PLAIN, LayerNorm, "transformer.")
+_GPT2 = (gpt2.Block, PLAIN, LayerNorm, "transformer.")
+_LLAMA = (llama.Block, GATED, RMSNorm, "model.")
 FAMILIES: Mapping[str, Family] = {
-    "gptj": Family(gptj.Block, LayerNorm, _read_gptj, _write_gptj, _names_gptj, "transformer."),
-    "gpt2": Family(gpt2.Block, LayerNorm, _read_gpt2, _write_gpt2, _names_gpt2, "transformer."),
-    "llama": Family(llama.Block, RMSNorm, _read_llama, _write_llama, _names_llama, "model."),
-    "mistral": Family(llama.Block, RMSNorm, _read_mistral, _write_mistral, _names_llama, "model."),
-    "qwen2": Family(llama.Block, RMSNorm, _read_qwen2, _write_qwen2, _names_llama, "model."),
+    "gptj": Family(*_GPTJ, _read_gptj, _write_gptj, _names_gptj),
+    "gpt2": Family(*_GPT2, _read_gpt2, _write_gpt2, _names_gpt2),
+    "llama": Family(*_LLAMA, _read_llama, _write_llama, _names_llama),
+    "mistral": Family(*_LLAMA, _read_mistral, _write_mistral, _names_llama),
+    "qwen2": Family(*_LLAMA, _read_qwen2, _write_qwen2, _names_llama),
 }

@@ -1,5 +1,6 @@
 """The forward pass: one function that runs all, or any stretch, of a model's layers."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -74,7 +75,7 @@ def forward(
     if hidden is None and (ids is None or start):
         raise ValueError(f"starting at layer {start} needs " + ("hidden" if start else "ids"))
     what = Interventions(tuple(taps), tuple(add), tuple(sets), adapters or {})
-    what.check(range(start, end))
+    what.check(range(start, end), FAMILIES[config.hf_type].linears)
     mask = mask.astype(bool)
     if positions is None:
         positions = jnp.cumsum(mask, axis=1, dtype=jnp.int32) - 1
@@ -130,26 +131,40 @@ def init_params(config: ModelConfig, key: jax.Array, dtype: Any = jnp.float32) -
     Linears that write to the residual stream are narrower by sqrt(2 n_layers) (GPT-2's rule),
     biases 0, gains 1. Drawn in float32 and rounded to ``dtype``.
     """
+    keys = jax.random.split(key, config.n_layers + 1)
+    params = _draw_ends(config, jnp.dtype(dtype), keys[0])
+    for layer in range(config.n_layers):
+        params[f"layers_{layer}"] = _draw_block(config, jnp.dtype(dtype), keys[layer + 1])
+    return params
 
-    def draw(key: jax.Array) -> dict[str, Any]:
-        keys = jax.random.split(key, config.n_layers + 2)
-        ids = jnp.zeros((1, 1), jnp.int32)
-        x = jnp.zeros((1, 1, config.d_model), jnp.float32)
-        see = jnp.ones((1, 1, 1), bool)
-        attend = Attend(see, rotary_tables(config, ids, jnp.float32), None)
-        sites = LayerSites(0, Interventions(), Context(0, see[0], ids))
-        block = FAMILIES[config.hf_type].block(config)
-        params = {"embed": Embed(config).init(keys[0], ids, ids)["params"]}
-        for i in range(config.n_layers):
-            params[f"layers_{i}"] = block.init(keys[i + 2], x, attend, sites)["params"]
-        params["norm"] = _final_norm(config).init(keys[1], x)["params"]
-        tokens = params["embed"]["tokens"] if config.tied else None
-        head_params = Head(config).init(keys[1], x, tokens).get("params")
-        if head_params:
-            params["head"] = head_params
-        return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
-    return jax.jit(draw)(key)
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _draw_ends(config: ModelConfig, dtype: jnp.dtype, key: jax.Array) -> dict[str, Any]:
+    keys = jax.random.split(key, 3)
+    ids, x, _, _ = _nothing(config)
+    params = {
+        "embed": Embed(config).init(keys[0], ids, ids)["params"],
+        "norm": _final_norm(config).init(keys[1], x)["params"],
+    }
+    tokens = params["embed"]["tokens"] if config.tied else None
+    own = Head(config).init(keys[2], x, tokens).get("params")
+    params |= {"head": own} if own else {}  # a tied head without bias has nothing of its own
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _draw_block(config: ModelConfig, dtype: jnp.dtype, key: jax.Array) -> dict[str, Any]:
+    _, x, attend, sites = _nothing(config)
+    params = FAMILIES[config.hf_type].block(config).init(key, x, attend, sites)["params"]
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+
+
+def _nothing(config: ModelConfig) -> tuple[jax.Array, jax.Array, Attend, LayerSites]:
+    """A text of one token, for modules that want to see one before they make parameters."""
+    ids, see = jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1, 1), bool)
+    attend = Attend(see, rotary_tables(config, ids, jnp.float32), None)
+    sites = LayerSites(0, Interventions(), Context(0, see[0], ids))
+    return ids, jnp.zeros((1, 1, config.d_model), jnp.float32), attend, sites
 
 
 def param_shapes(config: ModelConfig, dtype: Any = jnp.float32) -> dict[str, Any]:

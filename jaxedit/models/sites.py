@@ -3,7 +3,7 @@
 A *site* is ``block.in``, ``block.out``, or a linear's input and output: ``attn.q.in``,
 ``attn.q.out``, ... for ``attn.{q,k,v,o}`` and ``mlp.{up,gate,down}``. ``mlp.down.in`` is the
 key of a locate-then-edit method; ``mlp.down.out`` is the output of the MLP, ``attn.o.out``
-that of attention.
+that of attention. ``mlp.gate`` is there in gated MLPs (Llama's) only.
 
 At one site the order is: sets, adds, taps. So a tap shows what goes on through the model.
 """
@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-LINEARS = ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.up", "mlp.gate", "mlp.down")
-SITES = ("block.in", "block.out", *(f"{name}.{end}" for name in LINEARS for end in ("in", "out")))
+GATED = ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.up", "mlp.gate", "mlp.down")
+PLAIN = tuple(linear for linear in GATED if linear != "mlp.gate")
 STATIC = {"static": True}  # part of the tree's structure: no tracer, compiled into the program
 
 
@@ -115,10 +115,11 @@ class Interventions:
     sets: tuple[Set, ...] = ()
     adapters: Adapters = dataclasses.field(default_factory=dict)
 
-    def check(self, layers: range) -> None:
+    def check(self, layers: range, linears: tuple[str, ...]) -> None:
         """Raises ValueError for a site that does not exist or a layer that does not run."""
-        named = [(x.layer, x.site, SITES) for x in (*self.taps, *self.adds, *self.sets)]
-        named += [(layer, name, LINEARS) for layer, name in self.adapters]
+        sites = ("block.in", "block.out", *(f"{x}.{end}" for x in linears for end in ("in", "out")))
+        named = [(x.layer, x.site, sites) for x in (*self.taps, *self.adds, *self.sets)]
+        named += [(layer, name, linears) for layer, name in self.adapters]
         for layer, site, known in named:
             if site not in known:
                 raise ValueError(f"no site {site!r}; there are {', '.join(known)}")
