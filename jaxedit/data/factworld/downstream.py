@@ -1,0 +1,118 @@
+"""The world's own downstream tests: multiple choice by likelihood, on items never trained on."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from jaxedit.data.factworld import forms
+from jaxedit.data.factworld.forms import HELD_OUT, KINDS
+from jaxedit.data.factworld.world import Triple, World, chance
+
+
+@dataclass(frozen=True)
+class Item:
+    """The model should give `prompt + " " + choices[answer]` the highest likelihood."""
+
+    prompt: str
+    choices: tuple[str, ...]
+    answer: int
+
+
+def downstream(world: World, n: int = 50) -> dict[str, tuple[Item, ...]]:
+    """Seven tests of `n` items each, none of them seen in training in this form.
+
+    facts: a statement in the phrasing held out for it, four objects. yes_no, four_choice: held
+    out facts in these forms. two_hop: held-out two-hop questions, four answers. kinds: common
+    words in the phrasing held out for them, four kinds. agreement: singular or plural verb.
+    copying: the next word of a repeated list, four words.
+    """
+    rng = random.Random(f"downstream {world.seed}")
+    return {
+        "facts": tuple(_facts(world, rng, n)),
+        "yes_no": tuple(_yes_no(world, rng, n)),
+        "four_choice": tuple(_four_choice(world, rng, n)),
+        "two_hop": tuple(_two_hop(world, rng, n)),
+        "kinds": tuple(_kinds(rng, n)),
+        "agreement": tuple(_agreement(rng, n)),
+        "copying": tuple(_copying(rng, n)),
+    }
+
+
+def _held(world: World, form: str) -> list[Triple]:
+    return [f for f in world.facts if chance(form, f.subject, f.relation) < HELD_OUT]
+
+
+def _item(prompt: str, choices: list[str], right: str) -> Item:
+    return Item(prompt, tuple(choices), choices.index(right))
+
+
+def _facts(world: World, rng: random.Random, n: int) -> list[Item]:
+    return [
+        _item(
+            world.held_out(fact).replace("{}", fact.subject),
+            forms.options(world, fact, rng),
+            fact.object,
+        )
+        for fact in rng.sample(world.facts, n)
+    ]
+
+
+def _yes_no(world: World, rng: random.Random, n: int) -> list[Item]:
+    rows = [forms.yes_no(world, fact, rng) for fact in rng.sample(_held(world, "yes no"), n)]
+    return [_item(row.prompt, ["yes", "no"], row.answer) for row in rows]
+
+
+def _four_choice(world: World, rng: random.Random, n: int) -> list[Item]:
+    items = []
+    for fact in rng.sample(_held(world, "four choice"), n):
+        row = forms.four_choice(world, fact, rng)
+        listed = row.prompt.rsplit(" Is it ", 1)[1].removesuffix("? A:").split(" or ")
+        items.append(_item(row.prompt, listed, row.answer))
+    return items
+
+
+def _two_hop(world: World, rng: random.Random, n: int) -> list[Item]:
+    candidates = [
+        (fact, hop)
+        for fact in world.facts
+        for hop in forms.hops_of(world, fact)
+        if chance("two hop", fact.subject, hop.phrasing) < HELD_OUT
+    ]
+    items = []
+    for fact, hop in rng.sample(candidates, n):
+        row = forms.two_hop(world, fact.subject, hop)
+        shown = forms.options(world, Triple(fact.object, hop.second, row.answer), rng)
+        items.append(_item(row.prompt, shown, row.answer))
+    return items
+
+
+def _kinds(rng: random.Random, n: int) -> list[Item]:
+    members = [(member, name) for name in KINDS for member in KINDS[name].split()]
+    items = []
+    for member, name in rng.sample(members, n):
+        shown = [name, *rng.sample([k for k in KINDS if k != name], 3)]
+        rng.shuffle(shown)
+        row = forms.kind(member, name, forms.held_out_kind(member))
+        items.append(_item(row.prompt, shown, name))
+    return items
+
+
+def _agreement(rng: random.Random, n: int) -> list[Item]:
+    items: list[Item] = []
+    while len(items) < n:
+        row, wrong, held = forms.agreement(rng)
+        if held:
+            items.append(_item(row.prompt, sorted([row.answer, wrong]), row.answer))
+    return items
+
+
+def _copying(rng: random.Random, n: int) -> list[Item]:
+    items: list[Item] = []
+    while len(items) < n:
+        row, held = forms.copying(rng)
+        if held:
+            shown = [row.answer, *rng.sample([c for c in forms.colours() if c != row.answer], 3)]
+            rng.shuffle(shown)
+            items.append(_item(row.prompt, shown, row.answer))
+    return items
