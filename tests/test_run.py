@@ -155,18 +155,11 @@ def test_dying_between_the_last_checkpoint_and_the_end(
     assert numbers(workdir) == numbers(finished)
 
 
-def test_blocks_of_values_do_not_reach_over_checkpoints(inputs: Path, tmp_path: Path):
-    config = run_config(raw_config(inputs, values_block=5, checkpoint_every=3, eval={}))
-    run(config, tmp_path / "run")
-    with Checkpoints(tmp_path / "run/d4s/checkpoints", read_only=True) as checkpoints:
-        assert checkpoints.steps == (3, 6)
-
-
-def test_one_batch_is_one_update(inputs: Path, tmp_path: Path):
-    arms = {"batch": {**raw_config(inputs)["arms"]["memit"], "batch": 6}}
+def test_a_batch_is_one_update(inputs: Path, tmp_path: Path):
+    arms = {"pairs": {**raw_config(inputs)["arms"]["memit"], "batch": 2}}
     run(run_config(raw_config(inputs, arms=arms)), tmp_path / "run")
     result = read_json(tmp_path / "run/result.json")["arms"][0]
-    assert [record["step"] for record in result["norms"]] == [0, 6]
+    assert [record["step"] for record in result["norms"]] == [0, 2, 4, 6]
     assert [record["fact"] for record in result["edit_log"]] == list(range(6))
 
 
@@ -249,7 +242,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
 
     with monkeypatch.context() as patch:
         patch.setattr(Memit, "edit", diverges)
-        with pytest.raises(UserError, match=r"edit 4 \(fact tiny-3\): .* not finite at step 0"):
+        with pytest.raises(UserError, match=r"edit 4 \(fact tiny-Y\): .* not finite at step 0"):
             run(config, tmp_path / "run")
     with Checkpoints(tmp_path / "run/memit/checkpoints", read_only=True) as checkpoints:
         assert checkpoints.steps == (2,)

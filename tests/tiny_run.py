@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jaxedit.data.fact import Fact, Question
 from jaxedit.models.loading import save_hf
-from tests.tiny import SENTENCES, tiny_facts, tiny_model
+from tests.tiny import SENTENCES, tiny_model
 
 VALUES = {"steps": 4, "learning_rate": 0.3, "weight_decay": 0.1, "clamp_norm_factor": 2.0}
 
@@ -15,10 +16,26 @@ def write_inputs(directory: Path, facts: int = 6) -> Path:
     """Writes model/, facts.jsonl and corpus.txt."""
     directory.mkdir(parents=True, exist_ok=True)
     save_hf(tiny_model(), directory / "model")
-    lines = [json.dumps(dataclasses.asdict(fact)) for fact in tiny_facts(facts)]
+    lines = [json.dumps(dataclasses.asdict(fact)) for fact in even_facts(facts)]
     (directory / "facts.jsonl").write_text("\n".join(lines) + "\n")
     (directory / "corpus.txt").write_text("\n".join(SENTENCES * 8) + "\n")
     return directory
+
+
+def even_facts(count: int) -> list[Fact]:
+    """Facts of one length, so that little is compiled."""
+    return [
+        Fact(
+            prompt="{} was born in",
+            subject=f"Zub {a}{a}",
+            target=f"Kux {b}",
+            previous=f"Kux {a}",
+            paraphrases=(f"Is Zub {a}{a} of",),
+            neighbours=(Question(f"Is Vup {b}{b} of", f"Kux {a}"),),
+            id=f"tiny-{a}",
+        )
+        for a, b in zip("QWXYZJKH"[:count], "JKHQWXYZ"[:count], strict=True)
+    ]
 
 
 def raw_config(inputs: Path, **changes: Any) -> dict[str, Any]:
@@ -46,20 +63,15 @@ def raw_config(inputs: Path, **changes: Any) -> dict[str, Any]:
 
 
 CONFIG_FILE = """
-import json
 from ml_collections import ConfigDict
 
 def get_config():
-    with open({path!r}) as file:
-        raw = json.load(file)
-    return ConfigDict(raw, sort_keys=False)
+    return ConfigDict({raw!r}, sort_keys=False)
 """
 
 
 def write_config(inputs: Path, raw: dict[str, Any], name: str = "config") -> Path:
     """The config as a file that entry points read."""
-    data = inputs / f"{name}.json"
-    data.write_text(json.dumps(raw))
     path = inputs / f"{name}.py"
-    path.write_text(CONFIG_FILE.format(path=str(data)))
+    path.write_text(CONFIG_FILE.format(raw=raw))
     return path
