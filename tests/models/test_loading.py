@@ -228,3 +228,18 @@ def test_a_model_without_a_tokenizer(saved: tuple[Transformer, Path]) -> None:
     with pytest.raises(UserError, match=r"has no tokenizer\.json"):
         lm.generate(["the"], 3)
     assert dataclasses.replace(lm, name="").text is None
+
+
+def test_a_hub_id_is_fetched_without_pickles(
+    saved: tuple[Transformer, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fetch(hub_id: str, allow_patterns: list[str]) -> str:
+        asked.append((hub_id, allow_patterns))
+        return str(saved[1])
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    lm = load_model("someone/some-model", mesh=MESH)
+    assert lm.name == "someone/some-model"
+    assert asked == [("someone/some-model", ["*.json", "model*.safetensors"])]
