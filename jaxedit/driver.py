@@ -55,7 +55,8 @@ class Update:
         norms: mean absolute weight of the edited layers and of their deltas.
         immediate: answers about the facts of this update; empty if not asked for.
         so_far: answers about all facts edited so far, if an evaluation was due.
-        edit_seconds: of the update, with its share of what was prepared for the block.
+        prepare_seconds: a fact's share of what was prepared for the block.
+        edit_seconds: of the update.
         score_seconds: of the answers.
     """
 
@@ -66,6 +67,7 @@ class Update:
     norms: Mapping[str, Norms]
     immediate: list[Answer]
     so_far: list[Answer]
+    prepare_seconds: float
     edit_seconds: float
     score_seconds: float
 
@@ -118,7 +120,8 @@ def edits(
                 norms,
                 immediate,
                 so_far,
-                edit_seconds=done - begun + preparing * (turn.stop - turn.start),
+                prepare_seconds=preparing,
+                edit_seconds=done - begun,
                 score_seconds=time.perf_counter() - done,
             )
 

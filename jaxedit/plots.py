@@ -7,6 +7,7 @@ that is: what is editable depends on it.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -206,4 +207,7 @@ def _svg(name: str, draw: Callable[[Axes], None]) -> str:
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :].replace(INK, "currentColor")
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
+    needed = set(re.findall(r"#([\w-]+)", text))
+    names = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in needed else "", text)
+    return names.replace(INK, "currentColor")

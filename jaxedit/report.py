@@ -214,7 +214,8 @@ def _timing(arm: Mapping[str, Any]) -> dict[str, str]:
     times = arm["timing"]
     return {
         "arm": arm["title"],
-        "median": f"{times['median_seconds_an_edit']:.3f}" if times else "–",
+        "steady": f"{times['steady_seconds_an_edit']:.3f}" if times else "–",
+        "update": f"{times['update_seconds']:.3f}" if times else "–",
         "edit": f"{times['edit_seconds']:.1f}" if times else "–",
         "score": f"{times['score_seconds']:.1f}" if times else "–",
     }

@@ -229,6 +229,7 @@ def _record(
             "step": step,
             "kind": "turn",
             "facts": step - update.turn.start,
+            "prepare_seconds": update.prepare_seconds,
             "edit_seconds": update.edit_seconds,
             "score_seconds": update.score_seconds + time.perf_counter() - started,
             "time": time.time(),

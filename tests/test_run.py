@@ -168,7 +168,8 @@ def test_evaluate_gives_what_the_run_gave(finished: Path, name: str):
     experiment = reopen(finished)
     arm = find_arm(experiment, name)
     scores, step = evaluate(finished, experiment, arm)
-    [theirs] = [item for item in read_json(finished / "result.json")["arms"] if item["name"] == name]
+    arms = read_json(finished / "result.json")["arms"]
+    [theirs] = [item for item in arms if item["name"] == name]
     assert step == 6
     assert [score.to_dict() for score in scores] == theirs["after_all"]
     scores, _ = evaluate(finished, experiment, arm, 4)

@@ -1,0 +1,63 @@
+"""Every shipped config is whole, and the published ones say what was published."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jaxedit import cli
+from jaxedit.config import RunConfig, arms, base, run_config
+from jaxedit.editors.published import settings_for
+from jaxedit.errors import UserError
+from jaxedit.experiment import arm_settings, check_settings
+from jaxedit.preflight import known_shape
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+RUNS = ("quickstart", "d4s_gptj", "d4s_gptj:small", "d4s_llama2", "d4s_llama2:small", "memit_gptj")
+
+
+def published(name: str) -> dict[str, Any]:
+    """A shipped config as plain values."""
+    stem, colon, variant = name.partition(":")
+    return cli.load_config(f"{CONFIGS / stem}.py{colon}{variant}").to_dict()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_shipped_config_is_valid(name: str):
+    config = run_config(published(name))
+    for arm in config.arms:
+        check_settings(arm)
+    assert config.about
+
+
+@pytest.mark.parametrize("name", ["d4s_gptj", "d4s_llama2", "memit_gptj"])
+def test_the_published_hyperparameters(name: str):
+    config = run_config(published(name))
+    model = known_shape(config.model)
+    expected = settings_for(model, config.model)
+    for arm in config.arms:
+        ours = arm_settings(config, arm, model)
+        assert ours["layers"] == expected.layers
+        assert ours["moment_weight"] == expected.moment_weight
+        assert ours["values"] == expected.values
+        assert ours.get("residual", "shared") == "shared"
+    assert config.legacy_targets == expected.legacy_targets
+
+
+def test_small_differs_in_size_alone():
+    small, whole = (run_config(published(name)) for name in ("d4s_gptj:small", "d4s_gptj"))
+    assert small.arms == whole.arms and small.contexts == whole.contexts
+    assert small.statistics == whole.statistics
+    with pytest.raises(UserError, match="no such variant; there is 'small'"):
+        published("d4s_gptj:big")
+
+
+def test_base_has_every_setting_and_the_arms_keep_their_order():
+    config = base()
+    config.model, config.facts.source = "some/dir", "zsre"
+    config.arms = arms(b={"method": "memit"}, a={"method": "d4s"})
+    frozen = run_config(config)
+    assert [arm.name for arm in frozen.arms] == ["b", "a"]
+    assert frozen.eval == RunConfig(frozen.model, frozen.facts, frozen.arms).eval
+    with pytest.raises(UserError, match=r"--config.facts.source: missing"):
+        run_config({**base().to_dict(), "arms": {"a": {"method": "d4s"}}, "model": "some/dir"})

@@ -1,0 +1,91 @@
+"""Sentences follow from the numbers, whichever way these fall."""
+
+import numpy as np
+import pytest
+
+from jaxedit.findings import findings, paired_interval
+
+N = 40
+
+
+def score(metric: str, value: float, against: str = "target") -> dict:
+    return {
+        "metric": metric,
+        "decoding": "teacher_forced",
+        "reading": "exact",
+        "against": against,
+        "value": value,
+        "interval": [max(0, value - 0.1), min(1, value + 0.1)],
+        "n": N,
+    }
+
+
+def arm(title: str, along: list[float], kept: float, growth: float = 1.5) -> dict:
+    def norms(scale: float) -> dict:
+        return {f"layers_{layer}/mlp.down": {"l1": 0.02 * scale} for layer in (3, 4)}
+
+    outcomes = {str(fact): float(fact < kept * N) for fact in range(N)}
+    return {
+        "title": title,
+        "edits": N,
+        "immediate": [score("efficacy", 0.975)],
+        "after_all": [score("efficacy", kept)],
+        "along": [
+            {"step": 10 * (i + 1), "scores": [score("efficacy", value)]}
+            for i, value in enumerate(along)
+        ],
+        "norms": [{"step": 0, "layers": norms(1)}, {"step": N, "layers": norms(growth)}],
+        "outcomes": {"efficacy, target": outcomes},
+    }
+
+
+def told(*arms: dict) -> str:
+    return "\n".join(findings({"arms": list(arms), "config": {"seed": 0}}))
+
+
+def test_a_decline_is_dated_and_compared():
+    text = told(arm("MEMIT", [1, 0.8, 0.5], 0.25, 3.0), arm("D4S", [1, 1, 0.95], 0.95, 1.2))
+    assert "Does MEMIT decline before D4S does? Here yes: MEMIT had by 20 edits and D4S did" in text
+    assert "After all edits efficacy is higher with D4S than with MEMIT, by 70.0 points [" in text
+    assert "MEMIT: right after its own edit 97.5 % [87.5, 100.0] of the facts" in text
+    assert "after all 40 edits 25.0 %" in text
+    assert "D4S: efficacy over all facts so far ended above 90 % of its best." in text
+    assert "MEMIT: the mean absolute weight of the edited layers ended at 3.00 times" in text
+
+
+def test_the_other_way_round_it_says_no():
+    text = told(arm("MEMIT", [1, 1, 1], 0.95), arm("D4S", [1, 0.8, 0.5], 0.25))
+    assert "Does MEMIT decline before D4S does? Here no: MEMIT did not and D4S had by 20" in text
+    assert "efficacy is higher with MEMIT than with D4S, by 70.0 points" in text
+
+
+def test_what_cannot_be_told_apart_is_not_called_a_difference():
+    text = told(arm("MEMIT", [1, 1, 1], 0.950), arm("D4S", [1, 1, 1], 0.975))
+    assert "efficacy cannot be told apart: D4S less MEMIT is 2.5 points [0.0, " in text
+    assert "Here neither declined." in text
+
+
+def test_a_dip_that_recovers_is_no_decline():
+    text = told(arm("D4S", [1, 0.5, 1], 0.975))
+    assert "ended above 90 % of its best" in text
+
+
+def test_nothing_learnt_and_nothing_measured():
+    text = told(arm("D4S", [0, 0, 0], 0.0))
+    assert "fell under" not in text and "ended above" not in text
+    bare = arm("D4S", [], 0.5) | {"immediate": [], "norms": []}
+    assert told(bare) == (
+        "D4S: after 40 edits 50.0 % [40.0, 60.0] of the edited facts are answered with their "
+        "targets."
+    )
+    assert findings({"arms": [], "config": {"seed": 0}}) == []
+
+
+def test_the_interval_covers_the_mean_of_paired_differences():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for seed in range(60):
+        low, high = paired_interval(rng.normal(0.3, 1, 50), seed=seed)
+        covered += low <= 0.3 <= high
+    assert covered >= 51
+    assert paired_interval(np.full(5, 0.25), seed=0) == pytest.approx((0.25, 0.25))
