@@ -215,7 +215,7 @@ def _timing(arm: Mapping[str, Any]) -> dict[str, str]:
     return {
         "arm": arm["title"],
         "steady": f"{times['steady_seconds_an_edit']:.3f}" if times else "–",
-        "update": f"{times['update_seconds']:.3f}" if times else "–",
+        "each": f"{times['update_seconds']:.3f}" if times else "–",
         "edit": f"{times['edit_seconds']:.1f}" if times else "–",
         "score": f"{times['score_seconds']:.1f}" if times else "–",
     }
