@@ -31,10 +31,17 @@ class Ledger:
     path: Path
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add one line in one write, so that a kill leaves at most one torn last line."""
+        """Add one line; a kill leaves at most one torn last line.
+
+        Raises:
+            OSError: with errno ENOSPC when the disk is full.
+        """
         line = json.dumps(plain(record), ensure_ascii=False, allow_nan=False) + "\n"
-        with open(self.path, "ab", buffering=0) as file:
-            file.write(line.encode())
+        try:
+            with open(self.path, "ab") as file:
+                file.write(line.encode())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def read(self) -> list[dict[str, Any]]:
         """All whole lines; a torn last line, which a kill leaves, is not one.

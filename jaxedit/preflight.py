@@ -152,7 +152,11 @@ def _of_arm(run: RunConfig, model: ModelConfig, arm: ArmConfig) -> Estimate:
         *(Part(name, size, "editing") for name, size in state.items()),
         Part("values: activations", _values(model, layers, width), "editing"),
         Part("scores: logits and key-value cache", _scores(run, model, width), "editing"),
-        Part("a checkpoint", _checkpoint(arm.method, kernel * len(layers), square), "disk"),
+        Part(
+            "a checkpoint, also on the host",
+            _checkpoint(arm.method, kernel * len(layers), square),
+            "disk",
+        ),
     ]
     return Estimate(arm.name, tuple(parts))
 

@@ -1,6 +1,7 @@
 """Checkpoints keep every dtype and shape, survive a kill and know their owner."""
 
 import dataclasses
+import errno
 import os
 import signal
 import subprocess
@@ -101,6 +102,19 @@ def test_what_cannot_be_kept_is_refused_before_anything_is_written(tmp_path):
         with pytest.raises(TypeError, match="cannot hold object"):
             checkpoints.save({"x": object()}, meta(1))
         assert checkpoints.steps == ()
+
+
+def test_a_full_disk_is_told_as_such(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise ValueError("RESOURCE_EXHAUSTED: write failed: No space left on device")
+
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        checkpoints.save({"x": np.ones(3)}, meta(1))
+        monkeypatch.setattr(checkpoints._manager, "save", full)
+        with pytest.raises(OSError, match="No space left") as error:
+            checkpoints.save({"x": np.ones(3)}, meta(2))
+        assert error.value.errno == errno.ENOSPC and str(tmp_path) in str(error.value.filename)
+        assert checkpoints.steps == (1,)
 
 
 def test_a_kill_while_saving_leaves_whole_checkpoints_only(tmp_path):

@@ -1,10 +1,12 @@
 """Records are append-only, cut back to a step, and guarded by a lock that dies with its owner."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,6 +59,14 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"a": ')
     with pytest.raises(UserError, match=r"config.json: broken JSON"):
         read_json(tmp_path / "config.json")
+
+
+def test_a_full_disk_is_told_with_the_file():
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(OSError, match="/dev/full") as error:
+        Ledger(Path("/dev/full")).append({"step": 1})
+    assert error.value.errno == errno.ENOSPC
 
 
 def test_two_owners_of_a_directory(tmp_path):

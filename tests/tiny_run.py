@@ -24,18 +24,22 @@ def write_inputs(directory: Path, facts: int = 6) -> Path:
 
 def even_facts(count: int) -> list[Fact]:
     """Facts of one length, so that little is compiled."""
-    return [
-        Fact(
-            prompt="{} was born in",
-            subject=f"Zub {a}{a}",
-            target=f"Kux {b}",
-            previous=f"Kux {a}",
-            paraphrases=(f"Is Zub {a}{a} of",),
-            neighbours=(Question(f"Is Vup {b}{b} of", f"Kux {a}"),),
-            id=f"tiny-{a}",
+    letters = "QWXYZJKH"
+    found = []
+    for i in range(count):
+        a, b, c = letters[i % 8], letters[(i + 3) % 8], letters[i // 8 % 8]
+        found.append(
+            Fact(
+                prompt="{} was born in",
+                subject=f"Zub {a}{c}",
+                target=f"Kux {b}",
+                previous=f"Kux {a}",
+                paraphrases=(f"Is Zub {a}{c} of",),
+                neighbours=(Question(f"Is Vup {b}{c} of", f"Kux {a}"),),
+                id=f"tiny-{i}",
+            )
         )
-        for a, b in zip("QWXYZJKH"[:count], "JKHQWXYZ"[:count], strict=True)
-    ]
+    return found
 
 
 def raw_config(inputs: Path, **changes: Any) -> dict[str, Any]:
