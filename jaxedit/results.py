@@ -111,7 +111,7 @@ def run_result(workdir: Path) -> dict[str, Any]:
     setup = read_json(workdir / "setup.json")
     before = read_answers(workdir / "before.jsonl")
     arms = [
-        read_json(ArmFiles(workdir / arm.name).result)
+        arm_result(workdir, config, arm)
         for arm in config.arms
         if ArmFiles(workdir / arm.name).result.exists()
     ]

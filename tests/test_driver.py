@@ -44,7 +44,7 @@ def compilations():
     """Counts programs that XLA builds."""
     seen: list[str] = []
 
-    def listen(event: str, _: float, **__: object) -> None:
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
         if event.endswith("backend_compile_duration"):
             seen.append(event)
 
