@@ -12,7 +12,7 @@ from jaxedit.models.forward import Output, forward, head, init_params, param_sha
 from jaxedit.models.sites import Add, Set, Tap
 from tests.models.tiny import CONFIGS, params_of, texts
 
-FAMILIES = sorted(CONFIGS)
+FAMILIES = ("gptj", "gpt2", "mistral")  # one a block; a window is stricter than none
 BATCH = texts("right")
 IDS, MASK = jnp.asarray(BATCH.ids), jnp.asarray(BATCH.mask)
 REAL = BATCH.mask.astype(bool)

@@ -18,9 +18,11 @@ from tests.models.tiny import HF, save_hf_model, texts
 
 torch = pytest.importorskip("torch", reason="torch, the other side of the comparison, is absent")
 TOLERANCE = 1e-4
+VARIANTS = ("gpt2_untied", "llama2_biases")  # other parameters, same attention and cache
 
 
 class Pair(NamedTuple):
+    name: str
     theirs: Any
     ours: Transformer
 
@@ -29,7 +31,7 @@ class Pair(NamedTuple):
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     directory = tmp_path_factory.mktemp(request.param)
     theirs = save_hf_model(request.param, directory)
-    return Pair(theirs, load_model(directory, mesh=make_mesh(1)))
+    return Pair(request.param, theirs, load_model(directory, mesh=make_mesh(1)))
 
 
 run = jax.jit(forward, static_argnums=0)
@@ -62,6 +64,8 @@ def test_logits_are_those_of_hugging_face(pair: Pair, side: str) -> None:
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_logits_with_a_cache_are_those_without(pair: Pair, side: str) -> None:
+    if pair.name in VARIANTS:
+        pytest.skip("its family's first model has shown it")
     batch = texts(side)
     theirs = reference(pair.theirs, batch)
     lm, half = pair.ours, 5
@@ -84,6 +88,8 @@ def test_logits_with_a_cache_are_those_without(pair: Pair, side: str) -> None:
 
 
 def test_greedy_texts_are_the_same(pair: Pair) -> None:
+    if pair.name in VARIANTS:
+        pytest.skip("its family's first model has shown it")
     batch = texts("left")
     prompts = [
         row[mask.astype(bool)].tolist() for row, mask in zip(batch.ids, batch.mask, strict=True)
