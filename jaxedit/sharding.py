@@ -62,25 +62,37 @@ def replicate(tree: Tree, mesh: Mesh) -> Tree:
     return jax.device_put(tree, mesh.replicated)
 
 
-def data_parallel(fn: Callable[..., Tree], mesh: Mesh, **static: Any) -> Callable[..., Tree]:
+def data_parallel(
+    fn: Callable[..., Tree], mesh: Mesh, *, chunk: int | None = None, **static: Any
+) -> Callable[..., Tree]:
     """`fn(params, batch, **static)` with the rows of `batch` split over the devices.
 
     Args:
       fn: a module-level function; what it returns has one row a row of the batch.
       mesh: where to run.
+      chunk: rows a device and call, to bound memory; all at once if None. A smaller last
+        call is filled up to a power of two, so that few shapes are ever compiled.
       **static: hashable settings; each combination compiles once and is kept.
 
     Returns:
       A function of (params, batch). Every leaf of the batch has the same number of rows;
-      rows are repeated up to a multiple of the devices and the surplus is cut again.
+      rows are repeated to fill up the devices and the surplus is cut again.
       `params` should already be replicated, or each call sends them anew.
     """
     compiled = _compiled(fn, mesh, tuple(sorted(static.items())))
 
     def call(params: Tree, batch: Tree) -> Tree:
         rows = jax.tree.leaves(batch)[0].shape[0]
-        split = jax.tree.map(lambda x: _split(x, mesh.data), batch)
-        return jax.tree.map(lambda x: _merge(x, rows), compiled(params, split))
+        step = rows if chunk is None else chunk * mesh.data
+        parts = []
+        for start in range(0, rows, step):
+            count = min(step, rows - start)
+            size = count if chunk is None else min(step, 1 << (count - 1).bit_length())
+            size += -size % mesh.data
+            part = jax.tree.map(lambda x, s=start, c=count, n=size: _fill(x[s : s + c], n), batch)
+            split = jax.tree.map(lambda x: _split(x, mesh.data), part)
+            parts.append(jax.tree.map(lambda x, c=count: _merge(x, c), compiled(params, split)))
+        return parts[0] if len(parts) == 1 else jax.tree.map(_concatenate, *parts)
 
     return call
 
@@ -94,7 +106,9 @@ def data_parallel_sum(fn: Callable[..., Tree], mesh: Mesh, **static: Any) -> Cal
     compiled = _compiled(fn, mesh, tuple(sorted(static.items())))
 
     def call(params: Tree, batch: Tree) -> Tree:
-        split = jax.tree.map(lambda x: _split(x, mesh.data, repeat=False), batch)
+        split = jax.tree.map(
+            lambda x: _split(_fill(x, len(x) + -len(x) % mesh.data, zeros=True), mesh.data), batch
+        )
         return jax.tree.map(lambda x: x.sum(axis=0), compiled(params, split))
 
     return call
@@ -106,19 +120,28 @@ def _compiled(fn: Callable, mesh: Mesh, static: tuple[tuple[str, Any], ...]) -> 
     return jax.pmap(bound, axis_name=DATA, in_axes=(None, 0), devices=mesh.devices)
 
 
-def _split(x: Any, devices: int, *, repeat: bool = True) -> Any:
-    """[B, ...] -> [devices, B', ...] with B' = ceil(B / devices)."""
-    surplus = -x.shape[0] % devices
-    if surplus:
-        # On the host: a batch that is cut differently must not compile a new program.
-        x = np.asarray(x)
-        fill = x[-1:] if repeat else np.zeros_like(x[-1:])
-        x = np.concatenate([x, np.repeat(fill, surplus, axis=0)])
+def _fill(x: Any, size: int, *, zeros: bool = False) -> Any:
+    """Fills up to `size` rows, with the last row repeated or with zeros."""
+    surplus = size - x.shape[0]
+    if not surplus:
+        return x
+    # On the host: a batch that is cut differently must not compile a new program.
+    x = np.asarray(x)
+    fill = np.zeros_like(x[-1:]) if zeros else x[-1:]
+    return np.concatenate([x, np.repeat(fill, surplus, axis=0)])
+
+
+def _split(x: Any, devices: int) -> Any:
+    """[B, ...] -> [devices, B / devices, ...]."""
     return x.reshape((devices, x.shape[0] // devices, *x.shape[1:]))
 
 
 def _merge(x: jax.Array, rows: int) -> jax.Array:
     """[devices, B', ...] -> [rows, ...]."""
     if x.shape[0] == 1:
-        return x[0, :rows]
+        return x[0] if x.shape[1] == rows else x[0, :rows]
     return x.reshape((x.shape[0] * x.shape[1], *x.shape[2:]))[:rows]
+
+
+def _concatenate(*parts: jax.Array) -> jax.Array:
+    return jax.numpy.concatenate(parts)

@@ -84,7 +84,7 @@ class D4S:
     statistics: Mapping[int, np.ndarray]
     contexts: Contexts
     moment_weight: float = 15_000.0
-    values: ValueSettings = ValueSettings()
+    values: ValueSettings = dataclasses.field(default_factory=ValueSettings)
     residual: Literal["shared", "recomputed"] = "shared"
     legacy_targets: bool = False
     values_ahead: bool = dataclasses.field(default=True, init=False)
@@ -102,9 +102,7 @@ class D4S:
 
     def prepare(self, lm: Transformer, facts: Sequence[Fact]) -> D4SRows:
         """Values and the walk up to the first edited layer, for all `facts` at once."""
-        rows = value_rows(
-            lm.tokenizer, facts, self.contexts, legacy_targets=self.legacy_targets
-        )
+        rows = value_rows(lm.tokenizer, facts, self.contexts, legacy_targets=self.legacy_targets)
         values = optimise_values(lm, rows, self.layers[-1], self.values)
         keys = key_rows(lm.tokenizer, facts, self.contexts)
         place = walk.begin(lm, keys, self.layers[0])
@@ -136,9 +134,7 @@ class D4S:
                 place = walk.advance(lm, place, self.layers[j - 1], layer)
             keys.append(np.asarray(walk.read(lm, place, layer, weights)))
             residuals.append(self._residuals(lm, place, prepared, j))
-            after = follow(
-                state.layers[j], self.priors[j], keys[-1], residuals[-1], layer=layer
-            )
+            after = follow(state.layers[j], self.priors[j], keys[-1], residuals[-1], layer=layer)
             layers.append(after)
             lm = add_delta(lm, layer, after.delta, self._scale(j))
         done = D4SState(tuple(layers), state.edits + len(prepared.target))
@@ -183,4 +179,3 @@ class D4S:
     def _scale(self, j: int) -> float:
         """Published sums hold undivided residuals; layer j divides when it uses them."""
         return 1 / (len(self.layers) - j) if self.residual == "shared" else 1.0
-

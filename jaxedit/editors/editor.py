@@ -16,7 +16,6 @@ from jaxedit.editors.values import Values
 from jaxedit.models.transformer import Transformer
 
 
-
 class Factors(NamedTuple):
     """What one update adds to each layer: Delta's ingredients, and what undoing it needs.
 

@@ -61,7 +61,9 @@ def read(lm: Transformer, place: Place, layer: int, weights: np.ndarray) -> jax.
 
 def advance(lm: Transformer, place: Place, start: int, stop: int) -> Place:
     """Moves from the input of block `start` to that of block `stop`."""
-    call = data_parallel(_run_from_hidden, lm.mesh, chunk=CHUNK, config=lm.config, start=start, stop=stop)
+    call = data_parallel(
+        _run_from_hidden, lm.mesh, chunk=CHUNK, config=lm.config, start=start, stop=stop
+    )
     return place._replace(hidden=call(lm.params, place._asdict()))
 
 

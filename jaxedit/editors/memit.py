@@ -65,7 +65,7 @@ class Memit:
     statistics: Mapping[int, np.ndarray]
     contexts: Contexts
     moment_weight: float = 15_000.0
-    values: ValueSettings = ValueSettings()
+    values: ValueSettings = dataclasses.field(default_factory=ValueSettings)
     legacy_targets: bool = False
     values_ahead: bool = dataclasses.field(default=False, init=False)
 

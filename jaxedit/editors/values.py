@@ -110,9 +110,7 @@ def optimise_values(
 
 def _window(inputs: ValueRows) -> int:
     """Columns from the subject's last token to the end of the longest such tail."""
-    return min(
-        bucket(int((inputs.mask.sum(-1) - inputs.lookup).max())), int(inputs.ids.shape[-1])
-    )
+    return min(bucket(int((inputs.mask.sum(-1) - inputs.lookup).max())), int(inputs.ids.shape[-1]))
 
 
 class _Tail(NamedTuple):

@@ -17,7 +17,7 @@ import pytest
 from jaxedit.data.fact import Fact
 from jaxedit.editors import D4S, Memit
 from jaxedit.editors.editor import take
-from jaxedit.editors.rows import Contexts, key_rows, value_rows
+from jaxedit.editors.rows import Contexts, value_rows
 from jaxedit.editors.values import ValueSettings, optimise_values
 from jaxedit.editors.weights import kernel
 from jaxedit.models.forward import forward
@@ -179,9 +179,7 @@ def test_values_follow_the_published_path(run: str):
         rows = value_rows(g.lm.tokenizer, g.facts, g.editor.contexts, legacy_targets=g.legacy)
         found = optimise_values(g.lm, rows, g.editor.layers[-1], g.editor.values, trace=True)
         assert found.delta.dtype == g.dtype
-        compare_values(
-            g, found.initial, found.delta, found.updates, found.path, found.gradients
-        )
+        compare_values(g, found.initial, found.delta, found.updates, found.path, found.gradients)
         if "prob_first_last" in g.arrays:
             ours = np.stack([found.initial_probability, found.probability], axis=1)
             close(ours, g.arrays["prob_first_last"], g.tolerance.value, "probabilities")
@@ -247,9 +245,7 @@ def compare_logits(g: Golden, lm: Transformer, name: str) -> None:
         return
     prompts = [lm.tokenizer.encode(p) for p in read(ROOT / "data" / "probe_prompts.json")]
     theirs = g.arrays[name]
-    ids, mask = pad_batch(
-        prompts, side="right", length=theirs.shape[1], pad_id=lm.tokenizer.pad_id
-    )
+    ids, mask = pad_batch(prompts, side="right", length=theirs.shape[1], pad_id=lm.tokenizer.pad_id)
     run = jax.jit(lambda params: forward(lm.config, params, ids, mask).logits)
     ours = np.asarray(run(replicate(lm.params, lm.mesh)))
     real = np.asarray(mask, bool)

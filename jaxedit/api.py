@@ -1,0 +1,293 @@
+"""The three lines of the common case: load a model, read facts, edit.
+
+lm = jaxedit.load("path/or/hub-id")
+edited = jaxedit.edit(lm, jaxedit.read_facts("facts.jsonl"), method="d4s")
+edited.generate(["The capital of Australia is"]); edited.save("out"); edited.export("hf_dir")
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from jaxedit.checkpoints import Checkpoints, Meta
+from jaxedit.data.fact import Fact, Question
+from jaxedit.editors import EDITORS, Editor
+from jaxedit.editors.contexts import sample_contexts
+from jaxedit.editors.corpus import EMBEDDED, MODEL, Corpus
+from jaxedit.editors.editor import Log, State, take
+from jaxedit.editors.published import settings_for
+from jaxedit.editors.resources import fingerprint
+from jaxedit.editors.resources import statistics as cached_statistics
+from jaxedit.editors.rows import Contexts
+from jaxedit.editors.values import ValueSettings
+from jaxedit.editors.weights import check_layers
+from jaxedit.errors import UserError
+from jaxedit.ledger import write_json
+from jaxedit.metrics import code_version
+from jaxedit.models.loading import load_model, save_hf
+from jaxedit.models.protocol import TeacherForced
+from jaxedit.models.text import Tokenizer, read_json
+from jaxedit.models.transformer import Transformer
+
+BLOCK = 32  # facts whose values are optimised together
+_RECORD = "edited.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Edited:
+    """A model with its edits; itself a language model. The unedited one is unchanged.
+
+    Attributes:
+      unedited: the model as it was loaded.
+      model: the model with all edits.
+      method: name of the editor.
+      editor: the method with its settings.
+      state: the editor's, after all edits.
+      facts: all facts, in the order of their edits.
+      log: how the value of each fact of the last call went, a row a fact.
+    """
+
+    unedited: Transformer
+    model: Transformer
+    method: str
+    editor: Editor
+    state: State
+    facts: tuple[Fact, ...]
+    log: Log
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's."""
+        return self.model.tokenizer
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int = 32,
+        stop: str | Sequence[str] | None = None,
+    ) -> list[str]:
+        """Greedy continuations of the prompts, without them."""
+        return self.model.generate(prompts, max_new_tokens, stop)
+
+    def teacher_forced(self, prompts: Sequence[str], targets: Sequence[str]) -> list[TeacherForced]:
+        """See `jaxedit.models.protocol.LanguageModel`."""
+        return self.model.teacher_forced(prompts, targets)
+
+    def loglikelihood(self, texts: Sequence[str]) -> list[tuple[float, int]]:
+        """See `jaxedit.models.protocol.LanguageModel`."""
+        return self.model.loglikelihood(texts)
+
+    def edit(self, facts: Sequence[Fact], *, batch: int = 1) -> "Edited":
+        """Goes on with more facts. A new answer to an old fact is a revision; the log says so."""
+        _report_revisions(self.facts, facts)
+        return _apply(self.unedited, self.method, self.editor, self.state, self.facts, facts, batch)
+
+    def save(self, directory: str | Path) -> None:
+        """Writes what `restore` needs: the editor's state, statistics and settings, and the facts.
+
+        Raises:
+          UserError: the directory holds other edits.
+        """
+        directory = Path(directory)
+        if (directory / _RECORD).exists():
+            raise UserError(f"{directory} already holds saved edits; choose another directory")
+        directory.mkdir(parents=True, exist_ok=True)
+        meta = Meta(
+            len(self.facts),
+            self.method,
+            fingerprint(self.unedited),
+            "",
+            tuple(fact.id for fact in self.facts),
+            code_version(),
+        )
+        statistics = {str(layer): matrix for layer, matrix in self.editor.statistics.items()}
+        with Checkpoints(directory / "state") as checkpoints:
+            arrays = {"state": self.editor.snapshot(self.state), "statistics": statistics}
+            checkpoints.save(arrays, meta)
+        record = {
+            "model": self.unedited.name,
+            "method": self.method,
+            "settings": _settings(self.editor),
+            "facts": [dataclasses.asdict(fact) for fact in self.facts],
+        }
+        write_json(directory / _RECORD, record)
+
+    def export(self, directory: str | Path) -> None:
+        """Writes the edited model as a Hugging Face directory."""
+        save_hf(self.model, directory)
+
+
+load = load_model
+
+
+def edit(
+    lm: Transformer,
+    facts: Sequence[Fact],
+    method: str = "d4s",
+    *,
+    batch: int = 1,
+    statistics: Mapping[int, np.ndarray] | None = None,
+    contexts: Contexts | None = None,
+    corpus: str | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> Edited:
+    """Edits `facts` into `lm`, one after another (or `batch` at a time).
+
+    Args:
+      lm: the model; not changed.
+      facts: what it is to know.
+      method: "d4s" or "memit".
+      batch: facts an update.
+      statistics: second moments by layer; by default they are computed on `corpus` and kept in
+        the user's cache.
+      contexts: prefix templates, the plain ``{}`` first; by default sampled from the model.
+      corpus: a text file, a folder, "embedded", or "model" for text that the model writes; by
+        default "embedded" for an embedded model.
+      seed: of all that is sampled.
+      **settings: hyper-parameters of the method that are to differ from the published ones (or
+        from those that the model brings): layers, moment_weight, values, residual, ...
+
+    Raises:
+      UserError: an unknown method or setting, a layer that the model does not have, no facts,
+        no corpus for the statistics.
+    """
+    editor = _editor(lm, method, statistics, contexts, corpus, seed, settings)
+    if not facts:
+        raise UserError("there are no facts to edit; give at least one")
+    return _apply(lm, method, editor, editor.init(lm), (), facts, batch)
+
+
+def restore(directory: str | Path, lm: Transformer | None = None) -> Edited:
+    """Edits that `Edited.save` wrote.
+
+    Args:
+      directory: where.
+      lm: the unedited model; loaded under its old name if None.
+
+    Raises:
+      UserError: nothing is saved there, or it belongs to another model.
+    """
+    directory = Path(directory)
+    if not (directory / _RECORD).is_file():
+        raise UserError(f"{directory} holds no saved edits; give a directory that save() wrote")
+    record = read_json(directory / _RECORD)
+    lm = load_model(record["model"]) if lm is None else lm
+    with Checkpoints(directory / "state", read_only=True) as checkpoints:
+        kept = checkpoints.restore()
+    if kept.meta.model != fingerprint(lm):
+        raise UserError(
+            f"{directory} holds edits of another model than {lm.name}; "
+            f"load the one that was edited ({record['model']})"
+        )
+    statistics = {int(layer): matrix for layer, matrix in kept.state["statistics"].items()}
+    editor = _make(record["method"], {**record["settings"], "statistics": statistics})
+    state = editor.restore(lm, kept.state["state"])
+    facts = tuple(_fact(item) for item in record["facts"])
+    return Edited(lm, editor.bind(lm, state), record["method"], editor, state, facts, {})
+
+
+def _editor(
+    lm: Transformer,
+    method: str,
+    statistics: Mapping[int, np.ndarray] | None,
+    contexts: Contexts | None,
+    corpus: str | None,
+    seed: int,
+    settings: Mapping[str, Any],
+) -> Editor:
+    if method not in EDITORS:
+        raise UserError(f"there is no method {method!r}; there are {', '.join(EDITORS)}")
+    known = {field.name for field in dataclasses.fields(EDITORS[method]) if field.init}
+    for name in settings:
+        if name not in known - {"statistics", "contexts"}:
+            raise UserError(f"{method} has no setting {name!r}; it has {', '.join(sorted(known))}")
+    needed = {"layers", "moment_weight", "values"}
+    chosen = dict(settings)
+    if not needed <= set(chosen):
+        chosen = {**settings_for(lm.config, lm.name).fields(), **chosen}
+    chosen["layers"] = tuple(chosen["layers"])
+    check_layers(lm, chosen["layers"])
+    if statistics is None:
+        source = corpus or (EMBEDDED if lm.name.startswith("embedded:") else None)
+        if source is None:
+            raise UserError(
+                "the statistics need text: pass corpus= a text file or folder like the model's "
+                f"training text, or corpus={MODEL!r} for text that the model writes itself"
+            )
+        statistics = cached_statistics(lm, chosen["layers"], Corpus(source, seed)).matrices
+    contexts = sample_contexts(lm, seed) if contexts is None else contexts
+    return _make(method, {**chosen, "statistics": statistics, "contexts": contexts})
+
+
+def _make(method: str, fields: Mapping[str, Any]) -> Editor:
+    fields = dict(fields)
+    if isinstance(fields["values"], Mapping):
+        fields["values"] = ValueSettings(**fields["values"])
+    fields["layers"] = tuple(fields["layers"])
+    fields["contexts"] = tuple(tuple(group) for group in fields["contexts"])
+    return EDITORS[method](**fields)
+
+
+def _settings(editor: Any) -> dict[str, Any]:
+    """The editor's hyper-parameters and contexts, in JSON's types."""
+    fields = {
+        field.name: getattr(editor, field.name)
+        for field in dataclasses.fields(editor)
+        if field.init and field.name != "statistics"
+    }
+    fields["values"] = dataclasses.asdict(fields["values"])
+    return json.loads(json.dumps(fields))
+
+
+def _apply(
+    lm: Transformer,
+    method: str,
+    editor: Editor,
+    state: State,
+    done: tuple[Fact, ...],
+    facts: Sequence[Fact],
+    batch: int,
+) -> Edited:
+    logs: list[Log] = []
+    size = -(-BLOCK // batch) * batch
+    for start in range(0, len(facts), size):
+        block = facts[start : start + size]
+        prepared = editor.prepare(lm, block)
+        for first in range(0, len(block), batch):
+            last = min(first + batch, len(block))
+            state, log = _checked_edit(lm, editor, state, take(prepared, first, last), block[first])
+            logs.append(log)
+    log = {name: np.concatenate([part[name] for part in logs]) for name in logs[0]}
+    whole = (*done, *facts)
+    return Edited(lm, editor.bind(lm, state), method, editor, state, whole, log)
+
+
+def _checked_edit(
+    lm: Transformer, editor: Editor, state: State, prepared: Any, first: Fact
+) -> tuple[State, Log]:
+    try:
+        return editor.edit(lm, state, prepared)
+    except FloatingPointError as error:
+        raise UserError(f"fact {first.id or first.question!r}: {error}") from None
+
+
+def _report_revisions(old: Sequence[Fact], new: Sequence[Fact]) -> None:
+    known = {(fact.prompt, fact.subject): fact.target for fact in old}
+    for fact in new:
+        before = known.get((fact.prompt, fact.subject))
+        if before is not None and before != fact.target:
+            logging.info("revision: %s %r instead of %r", fact.question, fact.target, before)
+
+
+def _fact(item: Mapping[str, Any]) -> Fact:
+    questions = {
+        name: tuple(Question(**question) for question in item[name])
+        for name in ("neighbours", "portability")
+    }
+    return Fact(**{**item, **questions, "paraphrases": tuple(item["paraphrases"])})
