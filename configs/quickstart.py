@@ -26,7 +26,12 @@ def get_config() -> ConfigDict:
 
     config.arms = arms(
         memit={"method": "memit", "title": "MEMIT one by one"},
-        d4s={"method": "d4s", "title": "D4S", "residual": "shared"},
+        d4s={"method": "d4s", "title": "D4S as published", "residual": "shared"},
+        d4s_recomputed={
+            "method": "d4s",
+            "title": "D4S, residual recomputed",
+            "residual": "recomputed",
+        },
     )
 
     config.statistics.source = "embedded"

@@ -7,26 +7,26 @@ Arms are compared fact by fact on the same facts; a difference is stated as one 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 RESAMPLES = 2000
 DECLINE = 0.9  # of the best share along the run
-AGAINST = {"truth": "the true answer", "unedited": "as the unedited model"}
+AGAINST = {"truth": "the true answer", "unedited": "the unedited model"}
 
 
 def findings(result: Mapping[str, Any]) -> list[str]:
-    """Plain sentences about a whole result (`results.run_result`)."""
+    """Plain sentences about a whole result (`results.run_result`); later arms against the first."""
     arms = result["arms"]
     lines = []
-    for left, right in combinations(arms, 2):
-        lines += _who_declines_first(left, right)
-        lines += _compare(left, right, result["config"]["seed"])
-    return lines + [
-        line for arm in arms for line in (_course(arm), _decline(arm), _norms(arm)) if line
-    ]
+    for other in arms[1:]:
+        lines += _who_declines_first(arms[0], other)
+        lines += _compare(arms[0], other, result["config"]["seed"])
+    for arm in arms:
+        parts = [part for part in (_course(arm), _decline(arm), _norms(arm)) if part]
+        lines += [f"{arm['title']}: {'; '.join(parts)}."] if parts else []
+    return lines
 
 
 def pick(scores: Sequence[Mapping[str, Any]], metric: str, **wanted: str) -> Mapping | None:
@@ -47,18 +47,14 @@ def curve(arm: Mapping[str, Any], metric: str, **wanted: str) -> list[tuple[int,
 
 def _course(arm: Mapping[str, Any]) -> str | None:
     """Right after its edit against after all edits."""
-    last = pick(arm["after_all"], "efficacy")
-    first = pick(arm["immediate"], "efficacy")
+    last, first = pick(arm["after_all"], "efficacy"), pick(arm["immediate"], "efficacy")
     if last is None:
         return None
     if first is None:
-        return (
-            f"{arm['title']}: after {arm['edits']} edits {_percent(last)} of the edited facts are "
-            f"answered with their targets."
-        )
+        return f"after {arm['edits']} edits {_percent(last)} of the facts give their targets"
     return (
-        f"{arm['title']}: right after its own edit {_percent(first)} of the facts are answered "
-        f"with their targets; after all {arm['edits']} edits {_percent(last)} still are."
+        f"right after its own edit {_percent(first)} of the facts give their targets, after all "
+        f"{arm['edits']} edits {_percent(last)}"
     )
 
 
@@ -69,11 +65,8 @@ def _decline(arm: Mapping[str, Any]) -> str | None:
     edits = _declined_at(arm)
     share = f"{100 * DECLINE:.0f} % of its best"
     if edits is None:
-        return f"{arm['title']}: efficacy over all facts so far ended above {share}."
-    return (
-        f"{arm['title']}: efficacy over all facts so far fell under {share} by {edits} edits, and "
-        "stayed there."
-    )
+        return f"efficacy over all facts so far ended above {share}"
+    return f"efficacy over all facts so far fell under {share} by {edits} edits and stayed there"
 
 
 def _declined_at(arm: Mapping[str, Any]) -> int | None:
@@ -97,8 +90,8 @@ def _norms(arm: Mapping[str, Any]) -> str | None:
     most = max(growth, key=lambda name: growth[name])
     mean = float(np.mean(list(growth.values())))
     return (
-        f"{arm['title']}: the mean absolute weight of the edited layers ended at {mean:.2f} times "
-        f"its value before the first edit ({growth[most]:.2f} times in {layer_name(most)})."
+        f"the mean absolute weight of the edited layers ended at {mean:.2f} times its value before "
+        f"the first edit ({growth[most]:.2f} times in {layer_name(most)})"
     )
 
 
@@ -107,39 +100,33 @@ def layer_name(name: str) -> str:
     return name.partition("/")[0].replace("layers_", "layer ")
 
 
-def _compare(left: Mapping[str, Any], right: Mapping[str, Any], seed: int) -> list[str]:
-    """Differences after all edits, fact by fact."""
-    lines = []
-    for key, theirs in right["outcomes"].items():
-        ours = left["outcomes"].get(key, {})
+def _compare(base: Mapping[str, Any], other: Mapping[str, Any], seed: int) -> list[str]:
+    """Differences after all edits, fact by fact, in one sentence."""
+    groups: dict[str, list[str]] = {"ahead of": [], "behind": [], "not to be told apart from": []}
+    count = 0
+    for key, theirs in other["outcomes"].items():
+        ours = base["outcomes"].get(key, {})
         shared = sorted(set(ours) & set(theirs), key=int)
         if shared:
             difference = np.array([theirs[fact] - ours[fact] for fact in shared])  # [n]
-            high, low = (right, left) if difference.mean() >= 0 else (left, right)
-            told = _told(np.abs(difference.mean()), difference, seed)
-            metric, _, against = key.partition(", ")
-            metric += "" if against == "target" else f" ({AGAINST[against]})"
-            verb = "is higher with" if told.real else "cannot be told apart:"
-            lines.append(
-                f"After all edits {metric} {verb} {high['title']} "
-                f"{'than with' if told.real else 'less'} {low['title']}"
-                f"{', by' if told.real else ' is'} {told.words}."
-            )
-    return lines
+            low, high = paired_interval(difference, seed=seed)
+            place = "ahead of" if low > 0 else "behind" if high < 0 else "not to be told apart from"
+            points = f"{100 * difference.mean():+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+            groups[place].append(f"{_metric(key)} ({points})")
+            count = max(count, len(shared))
+    told = [
+        f"{place} {base['title']} in {', '.join(metrics)}"
+        for place, metrics in groups.items()
+        if metrics
+    ]
+    if not told:
+        return []
+    return [f"After all edits {other['title']} is {'; '.join(told)}; n={count}, fact by fact."]
 
 
-class _Told(NamedTuple):
-    real: bool  # whether zero is outside the interval
-    words: str
-
-
-def _told(size: float, difference: np.ndarray, seed: int) -> _Told:
-    """A mean difference, as a positive number, with its interval."""
-    low, high = paired_interval(difference, seed=seed)
-    if difference.mean() < 0:
-        low, high = -high, -low
-    words = f"{100 * size:.1f} points [{100 * low:.1f}, {100 * high:.1f}], n={len(difference)}"
-    return _Told(low > 0, words)
+def _metric(key: str) -> str:
+    metric, _, against = key.partition(", ")
+    return metric if against == "target" else f"{metric} against {AGAINST[against]}"
 
 
 def _who_declines_first(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[str]:

@@ -156,7 +156,11 @@ def _against(word: str) -> str:
 def _rows(result: Mapping[str, Any], decoding: str) -> Iterator[dict[str, Any]]:
     yield _row("unedited model", "before", result["before"], decoding, first=True)
     for arm in result["arms"]:
-        moments = [when for when in ("immediate", "after_all") if arm[when]]
+        moments = [
+            when
+            for when in ("immediate", "after_all")
+            if any(score["decoding"] == decoding for score in arm[when])
+        ]
         for when in moments:
             yield _row(arm["title"], when, arm[when], decoding, first=when == moments[0])
 

@@ -46,23 +46,29 @@ def told(*arms: dict) -> str:
 def test_a_decline_is_dated_and_compared():
     text = told(arm("MEMIT", [1, 0.8, 0.5], 0.25, 3.0), arm("D4S", [1, 1, 0.95], 0.95, 1.2))
     assert "Does MEMIT decline before D4S does? Here yes: MEMIT had by 20 edits and D4S did" in text
-    assert "After all edits efficacy is higher with D4S than with MEMIT, by 70.0 points [" in text
+    assert "After all edits D4S is ahead of MEMIT in efficacy (+70.0 points [+" in text
+    assert "n=40, fact by fact." in text
     assert "MEMIT: right after its own edit 97.5 % [87.5, 100.0] of the facts" in text
     assert "after all 40 edits 25.0 %" in text
-    assert "D4S: efficacy over all facts so far ended above 90 % of its best." in text
-    assert "MEMIT: the mean absolute weight of the edited layers ended at 3.00 times" in text
+    assert "efficacy over all facts so far fell under 90 % of its best by 20 edits" in text
+    assert "the mean absolute weight of the edited layers ended at 3.00 times" in text
 
 
 def test_the_other_way_round_it_says_no():
     text = told(arm("MEMIT", [1, 1, 1], 0.95), arm("D4S", [1, 0.8, 0.5], 0.25))
     assert "Does MEMIT decline before D4S does? Here no: MEMIT did not and D4S had by 20" in text
-    assert "efficacy is higher with MEMIT than with D4S, by 70.0 points" in text
+    assert "D4S is behind MEMIT in efficacy (-70.0 points [" in text
 
 
 def test_what_cannot_be_told_apart_is_not_called_a_difference():
     text = told(arm("MEMIT", [1, 1, 1], 0.950), arm("D4S", [1, 1, 1], 0.975))
-    assert "efficacy cannot be told apart: D4S less MEMIT is 2.5 points [0.0, " in text
+    assert "D4S is not to be told apart from MEMIT in efficacy (+2.5 points [+0.0, " in text
     assert "Here neither declined." in text
+
+
+def test_later_arms_are_compared_with_the_first():
+    text = told(arm("A", [1], 0.2), arm("B", [1], 0.5), arm("C", [1], 0.9))
+    assert "B is ahead of A" in text and "C is ahead of A" in text and "ahead of B" not in text
 
 
 def test_a_dip_that_recovers_is_no_decline():
@@ -74,10 +80,7 @@ def test_nothing_learnt_and_nothing_measured():
     text = told(arm("D4S", [0, 0, 0], 0.0))
     assert "fell under" not in text and "ended above" not in text
     bare = arm("D4S", [], 0.5) | {"immediate": [], "norms": []}
-    assert told(bare) == (
-        "D4S: after 40 edits 50.0 % [40.0, 60.0] of the edited facts are answered with their "
-        "targets."
-    )
+    assert told(bare) == "D4S: after 40 edits 50.0 % [40.0, 60.0] of the facts give their targets."
     assert findings({"arms": [], "config": {"seed": 0}}) == []
 
 
