@@ -105,7 +105,7 @@ class Edited:
             tuple(fact.id for fact in self.facts),
             code_version(),
         )
-        statistics = {str(layer): matrix for layer, matrix in self.editor.statistics.items()}
+        statistics = {str(layer): matrix for layer, matrix in self._statistics().items()}
         with Checkpoints(directory / "state") as checkpoints:
             arrays = {"state": self.editor.snapshot(self.state), "statistics": statistics}
             checkpoints.save(arrays, meta)
@@ -116,6 +116,10 @@ class Edited:
             "facts": [dataclasses.asdict(fact) for fact in self.facts],
         }
         write_json(directory / _RECORD, record)
+
+    def _statistics(self) -> Mapping[int, np.ndarray]:
+        """The second moments that the editor was made with; none for a method without."""
+        return getattr(self.editor, "statistics", {})
 
     def export(self, directory: str | Path) -> None:
         """Writes the edited model as a Hugging Face directory."""
@@ -180,6 +184,8 @@ def restore(directory: str | Path, lm: Transformer | None = None) -> Edited:
     lm = load_model(record["model"]) if lm is None else lm
     with Checkpoints(directory / "state", read_only=True) as checkpoints:
         kept = checkpoints.restore()
+    if kept is None:
+        raise UserError(f"{directory} holds no whole checkpoint; save the edits again")
     if kept.meta.model != fingerprint(lm):
         raise UserError(
             f"{directory} holds edits of another model than {lm.name}; "

@@ -27,7 +27,7 @@ class Mesh:
       devices: the devices in the order of their rows.
     """
 
-    devices: tuple[jax.Device, ...]
+    devices: tuple[Any, ...]
 
     @property
     def data(self) -> int:

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -101,6 +102,6 @@ def _save(path: Path, label: dict, moments: Moments) -> None:
     """Written beside and renamed, so that no reader sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".{os.getpid()}.part.npz")
-    arrays = {f"layer_{j}": matrix for j, matrix in moments.matrices.items()}
+    arrays: dict[str, Any] = {f"layer_{j}": matrix for j, matrix in moments.matrices.items()}
     np.savez(beside, label=_text(label), count=moments.tokens, **arrays)
     os.replace(beside, path)

@@ -5,13 +5,14 @@ padding is on the right, and lengths are rounded up to buckets, so that shapes r
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxedit.data.fact import Fact
 from jaxedit.models.text import Tokenizer, bucket, pad_batch
 
+Array = Any  # numpy on the host, traced inside a compiled function
 Contexts = tuple[tuple[str, ...], ...]
 """Groups of prefix templates, each with one ``{}`` for the prompt."""
 
@@ -28,9 +29,9 @@ class KeyRows(NamedTuple):
       lookup: column of the subject's last token, [n, N] int32.
     """
 
-    ids: np.ndarray
-    mask: np.ndarray
-    lookup: np.ndarray
+    ids: Array
+    mask: Array
+    lookup: Array
 
 
 class ValueRows(NamedTuple):
@@ -45,12 +46,12 @@ class ValueRows(NamedTuple):
       target_mask: [n, P] bool.
     """
 
-    ids: np.ndarray
-    mask: np.ndarray
-    lookup: np.ndarray
-    predict: np.ndarray
-    target: np.ndarray
-    target_mask: np.ndarray
+    ids: Array
+    mask: Array
+    lookup: Array
+    predict: Array
+    target: Array
+    target_mask: Array
 
 
 def context_weights(contexts: Contexts) -> np.ndarray:
@@ -93,7 +94,9 @@ def key_rows(tokenizer: Tokenizer, facts: Sequence[Fact], contexts: Contexts) ->
     count = sum(map(len, contexts))
     ids, mask = _pad(tokenizer, rows)
     return KeyRows(
-        _per_fact(ids, count), _per_fact(mask, count), _per_fact(np.int32(columns), count)
+        _per_fact(ids, count),
+        _per_fact(mask, count),
+        _per_fact(np.asarray(columns, np.int32), count),
     )
 
 
@@ -149,7 +152,7 @@ def value_rows(
     return ValueRows(
         _per_fact(ids, count + 1),
         _per_fact(mask, count + 1),
-        _per_fact(np.int32(lookup), count + 1),
+        _per_fact(np.asarray(lookup, np.int32), count + 1),
         _per_fact(columns, count),
         target,
         target_mask,

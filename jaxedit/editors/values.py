@@ -159,6 +159,7 @@ def _optimise(
             cache=tail.cache,
             logits_at=tail.logits_at,
         )
+        assert out.logits is not None
         log_p = jax.nn.log_softmax(out.logits, axis=-1)
         log_p = log_p.reshape((n, rows, *log_p.shape[1:]))  # [n, R, P, V]
         gold = jnp.take_along_axis(log_p[:, :-1], target[:, None, :, None], axis=-1)[..., 0]
@@ -187,7 +188,7 @@ def _optimise(
             keep = jnp.where(active[:, None], jnp.stack([delta, gradient]), jnp.nan)  # [2, n, D]
             path = jax.lax.dynamic_update_index_in_dim(path, keep, step, axis=0)
         change, moments = adam.update(gradient, moments)
-        moved = optax.apply_updates(delta, change)
+        moved = delta + change
         norm = _norm(moved)
         shrink = jnp.where(norm > radius, radius / jnp.where(norm > 0, norm, 1), 1)
         delta = jnp.where(active[:, None], moved * shrink[:, None], delta)
