@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ from jaxedit.data.fact import Fact
 from jaxedit.editors.editor import Editor, take
 from jaxedit.errors import UserError
 from jaxedit.metrics.norms import Norms, layer_norms
-from jaxedit.metrics.records import Answer, Asked, Setting, answer
+from jaxedit.metrics.records import Answer, Asked, Setting, answer, questions
 from jaxedit.schedule import Block, Turn
 
 
@@ -27,20 +28,28 @@ class Questions:
     """What is asked about the facts, and how.
 
     Attributes:
-        asked: every question of every fact, in the order of the facts.
+        asked: the questions of each fact, in the order of the facts.
         settings: by moment ("immediate", "checkpoint", ...): how the answers are taken.
         generate: moments at which answers are generated, too; at others only teacher forcing.
     """
 
-    asked: tuple[Asked, ...]
+    asked: tuple[tuple[Asked, ...], ...]
     settings: Mapping[str, Setting]
     generate: frozenset[str]
 
     def answers(self, lm: Any, when: str, *, edits: int, start: int, stop: int) -> list[Answer]:
         """The model's answers about the facts ``start`` to ``stop`` - 1, at a moment."""
-        asked = [question for question in self.asked if start <= question.fact < stop]
+        asked = list(chain.from_iterable(self.asked[start:stop]))
         generation = when in self.generate
         return answer(lm, asked, self.settings[when], edits=edits, generation=generation)
+
+
+def by_fact(facts: Sequence[Fact]) -> tuple[tuple[Asked, ...], ...]:
+    """Everything that is asked of the facts, a tuple a fact."""
+    found: list[list[Asked]] = [[] for _ in facts]
+    for question in questions(facts):
+        found[question.fact].append(question)
+    return tuple(map(tuple, found))
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ def edits(
     facts: Sequence[Fact],
     state: Any,
     blocks: Sequence[Block],
-    questions: Questions,
+    asking: Questions,
 ) -> Iterator[Update]:
     """Goes through the blocks from ``state`` on and yields after every update.
 
@@ -88,7 +97,7 @@ def edits(
         facts: of the whole run, in the order of the edits.
         state: the editor's, before the first block.
         blocks: what is still to do (`schedule.schedule`).
-        questions: what is asked after the updates.
+        asking: what is asked after the updates.
 
     Raises:
         UserError: a loss or weight is not finite; names the fact, the layer or the step.
@@ -110,8 +119,8 @@ def edits(
             norms = layer_norms(edited.params, lm.params, editor.layers)
             _check_norms(norms, facts[turn.stop - 1], turn)
             done = time.perf_counter()
-            immediate = _immediate(edited, questions, turn)
-            so_far = _so_far(edited, questions, turn)
+            immediate = _immediate(edited, asking, turn)
+            so_far = _so_far(edited, asking, turn)
             yield Update(
                 turn,
                 state,
@@ -148,13 +157,13 @@ def _check_norms(norms: Mapping[str, Norms], fact: Fact, turn: Turn) -> None:
             )
 
 
-def _immediate(edited: Any, questions: Questions, turn: Turn) -> list[Answer]:
-    if "immediate" not in questions.settings:
+def _immediate(edited: Any, asking: Questions, turn: Turn) -> list[Answer]:
+    if "immediate" not in asking.settings:
         return []
-    return questions.answers(edited, "immediate", edits=turn.stop, start=turn.start, stop=turn.stop)
+    return asking.answers(edited, "immediate", edits=turn.stop, start=turn.start, stop=turn.stop)
 
 
-def _so_far(edited: Any, questions: Questions, turn: Turn) -> list[Answer]:
+def _so_far(edited: Any, asking: Questions, turn: Turn) -> list[Answer]:
     if not turn.evaluate:
         return []
-    return questions.answers(edited, "checkpoint", edits=turn.stop, start=0, stop=turn.stop)
+    return asking.answers(edited, "checkpoint", edits=turn.stop, start=0, stop=turn.stop)

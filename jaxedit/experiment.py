@@ -22,7 +22,7 @@ from jaxedit.editors.rows import Contexts
 from jaxedit.editors.statistics import Moments
 from jaxedit.errors import UserError
 from jaxedit.intake import load_usable
-from jaxedit.metrics import Setting, code_version, questions
+from jaxedit.metrics import Setting, code_version
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.loading import load_model
 from jaxedit.models.transformer import Transformer
@@ -95,7 +95,7 @@ class Experiment:
         ev = self.config.eval
         moments = [when for when in MOMENTS if when != "immediate" or ev.immediate]
         return driver.Questions(
-            asked=tuple(questions(self.facts)),
+            asked=driver.by_fact(self.facts),
             settings={when: self._setting(when) for when in moments},
             generate=frozenset(ev.generate),
         )

@@ -51,16 +51,16 @@ class _Lines:
     """Logs a line at the end, and in between when some seconds have passed."""
 
     def __init__(self, title: str, total: int, done: int):
-        self._title, self._total, self._start, self._done = title, total, done, done
-        self._begun = self._said = time.monotonic()
+        self._title, self._total, self._done = title, total, done
+        self._said, self._done_then = time.monotonic(), done
 
     def __call__(self, edits: int, note: str = "") -> None:
         self._done += edits
         now = time.monotonic()
         if self._done < self._total and now - self._said < SECONDS_BETWEEN_LINES:
             return
-        self._said = now
-        rate = (self._done - self._start) / max(now - self._begun, 1e-9)
+        rate = (self._done - self._done_then) / max(now - self._said, 1e-9)
+        self._said, self._done_then = now, self._done
         left = (self._total - self._done) / max(rate, 1e-9)
         logging.info(
             "%s: %d of %d edits, %.2f edits/s, %.0f s left %s",

@@ -29,6 +29,7 @@ COLUMNS = (
     ("generality", "token_accuracy", "target"),
     ("locality", "token_accuracy", "unedited"),
 )
+SHORT = {("specificity", "exact", "unedited"): "unchanged"}  # for a terminal
 TABLES = (
     (
         "teacher_forced",
@@ -89,7 +90,7 @@ def text_table(result: Mapping[str, Any]) -> list[str]:
         table = _table(result, *spec)
         if table is None:
             continue
-        heads = [f"{column['name']} {column['note']}".split(",")[0] for column in table["columns"]]
+        heads = [SHORT.get(column, column[0]) for column in COLUMNS]
         rows = [["", table["title"].split(", ")[1], *heads]]
         for row in table["rows"]:
             values = [cell["value"] if cell else "-" for cell in row["cells"]]

@@ -11,7 +11,7 @@ from jaxedit.editors import EDITORS
 from jaxedit.editors.statistics import second_moments
 from jaxedit.editors.values import ValueSettings
 from jaxedit.errors import UserError
-from jaxedit.metrics import Setting, questions
+from jaxedit.metrics import Setting
 from jaxedit.schedule import schedule
 from tests.tiny import SENTENCES, tiny_model
 from tests.tiny_run import even_facts
@@ -33,7 +33,7 @@ def editor(method: str):
 def asked(facts, generate=()):
     moments = ("immediate", "checkpoint")
     return driver.Questions(
-        tuple(questions(facts)),
+        driver.by_fact(facts),
         {when: Setting(when=when, dtype="float32", max_new_tokens=4) for when in moments},
         frozenset(generate),
     )

@@ -163,6 +163,16 @@ def test_a_batch_is_one_update(inputs: Path, tmp_path: Path):
     assert [record["fact"] for record in result["edit_log"]] == list(range(6))
 
 
+def test_the_least_that_can_be_measured(inputs: Path, tmp_path: Path):
+    arms = {"d4s": raw_config(inputs)["arms"]["d4s"]}
+    least = {"immediate": False, "generate": ()}
+    run(run_config(raw_config(inputs, arms=arms, eval=least)), tmp_path / "run")
+    result = read_json(tmp_path / "run/result.json")["arms"][0]
+    assert result["immediate"] == [] and result["along"] == []
+    assert {score["decoding"] for score in result["after_all"]} == {"teacher_forced"}
+    assert (tmp_path / "run/d4s/generations.jsonl").exists() is False
+
+
 @pytest.mark.parametrize("name", ["memit", "d4s"])
 def test_evaluate_gives_what_the_run_gave(finished: Path, name: str):
     experiment = reopen(finished)
