@@ -37,6 +37,7 @@ def get_config() -> ConfigDict:
     config.statistics.source = "embedded"
 
     config.eval.every = 10
-    config.eval.generate = ("before", "after_all")
+    config.eval.generate = ("before", "immediate", "after_all")
+    config.eval.max_new_tokens = 10
     config.checkpoint_every = 25
     return config

@@ -21,7 +21,7 @@ from jaxedit.editors.resources import fingerprint, statistics
 from jaxedit.editors.rows import Contexts
 from jaxedit.editors.statistics import Moments
 from jaxedit.errors import UserError
-from jaxedit.intake import load_usable
+from jaxedit.intake import load, usable
 from jaxedit.metrics import Setting, code_version
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.loading import load_model
@@ -124,8 +124,9 @@ def open_experiment(config: RunConfig, facts: Loaded | None = None) -> Experimen
     for arm in config.arms:
         check_settings(arm)
     corpus(config).check()
+    loaded = load(config.facts, config.facts.limit) if facts is None else facts
     lm = load_model(config.model, config.dtype, make_mesh(config.mesh.data))
-    loaded = load_usable(config, lm) if facts is None else facts
+    loaded = usable(loaded, config, lm) if facts is None else loaded
     settings = {arm.name: arm_settings(config, arm, lm.config) for arm in config.arms}
     return Experiment(config, lm, fingerprint(lm)[:HASH_DIGITS], loaded, settings)
 
@@ -182,7 +183,8 @@ def arm_settings(config: RunConfig, arm: ArmConfig, model: ModelConfig) -> dict[
         base = None
     found = {} if base is None else {"moment_weight": base.moment_weight, "values": base.values}
     if base is not None and "values" in given:
-        given["values"] = dataclasses.replace(base.values, **arm.settings["values"])
+        changes = {name: getattr(given["values"], name) for name in arm.settings["values"]}
+        given["values"] = dataclasses.replace(base.values, **changes)
     layers = layers or (base.layers if base else ())
     for layer in layers:
         if not 0 <= layer < model.n_layers:

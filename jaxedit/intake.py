@@ -14,40 +14,47 @@ from jaxedit.models.transformer import Transformer
 PREFIX_TOKENS = 16  # room for a prefix template before a fact's own prompt
 
 
-def load_usable(config: RunConfig, lm: Transformer) -> Loaded:
-    """The facts that a config names, as many of them as it asks for where they are to be had.
+def load(source: FactsConfig, limit: int | None) -> Loaded:
+    """At most ``limit`` facts of a config's source.
+
+    Raises:
+        UserError: a file or record is wrong.
+    """
+    order = source.order
+    return load_facts(source.source, source.path, limit, source.seed, order)  # type: ignore[arg-type]
+
+
+def usable(first: Loaded, config: RunConfig, lm: Transformer) -> Loaded:
+    """Those facts that the model can take, as many as the config asks for if there are any more.
 
     A record of a named data set that does not fit into the model is skipped and listed like a
     defective one; a user's own has to be mended.
 
+    Args:
+        first: as many facts as the config asks for.
+        config: the run's.
+        lm: the model.
+
     Raises:
-        UserError: a file or record is wrong, or no fact is left.
+        UserError: a user's own fact does not fit, or none is left.
     """
-    source = config.facts
-    asked = source.limit
+    source, asked, loaded = config.facts, config.facts.limit, first
     while True:
-        loaded = _load(source, asked)
         reasons = [_reason(fact, config, lm) for fact in loaded.facts]
-        usable = [fact for fact, why in zip(loaded.facts, reasons, strict=True) if why is None]
-        missing = (source.limit or 0) - len(usable)
+        fitting = [fact for fact, why in zip(loaded.facts, reasons, strict=True) if why is None]
+        missing = (source.limit or 0) - len(fitting)
         if asked is None or missing <= 0 or len(loaded.facts) < asked:
             break
         asked += missing
-    unusable = [
-        (fact.id, why) for fact, why in zip(loaded.facts, reasons, strict=True) if why is not None
-    ]
-    if unusable and source.source == "jsonl":
-        name, why = unusable[0]
+        loaded = load(source, asked)
+    unfit = [(fact.id, why) for fact, why in zip(loaded.facts, reasons, strict=True) if why]
+    if unfit and source.source == "jsonl":
+        name, why = unfit[0]
         raise UserError(f"{source.path}: fact {name}: {why}")
-    if not usable:
+    if not fitting:
         where = source.path or source.source
         raise UserError(f"--config.facts: {where} holds no fact that this model can take")
-    return dataclasses.replace(loaded, facts=usable, skipped=[*loaded.skipped, *unusable])
-
-
-def _load(source: FactsConfig, limit: int | None) -> Loaded:
-    order = source.order
-    return load_facts(source.source, source.path, limit, source.seed, order)  # type: ignore[arg-type]
+    return dataclasses.replace(loaded, facts=fitting, skipped=[*loaded.skipped, *unfit])
 
 
 def _reason(fact: Fact, config: RunConfig, lm: Transformer) -> str | None:

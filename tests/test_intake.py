@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from jaxedit import intake
 from jaxedit.config import run_config
 from jaxedit.errors import UserError
-from jaxedit.intake import load_usable
+from jaxedit.intake import usable
 from tests.tiny import tiny_model
 from tests.tiny_run import raw_config
 
@@ -34,7 +35,8 @@ def write(tmp_path: Path, records: list[dict[str, Any]]) -> str:
 
 
 def load(facts: dict[str, Any], tmp_path: Path):
-    return load_usable(run_config(raw_config(tmp_path, facts=facts)), tiny_model())
+    config = run_config(raw_config(tmp_path, facts=facts))
+    return usable(intake.load(config.facts, config.facts.limit), config, tiny_model())
 
 
 def test_what_is_too_long_is_replaced_by_the_next_and_listed(tmp_path: Path):
