@@ -54,7 +54,7 @@ def get_config() -> ConfigDict:
         "moment_weight": 100.0,
         "values": {
             "steps": 25,
-            "learning_rate": 0.5,
+            "learning_rate": 1.0,
             "weight_decay": 0.5,
             "clamp_norm_factor": 4.0,
             "kl_factor": 0.0625,

@@ -1,6 +1,6 @@
 """The embedded world: a small generated world of facts and three small models that know it."""
 
-from jaxedit.data.factworld.downstream import Item, downstream
+from jaxedit.data.factworld.downstream import Item, downstream, statements
 from jaxedit.data.factworld.edits import SHOWN, TUNING, edits
 from jaxedit.data.factworld.rows import corpus, training_rows
 from jaxedit.data.factworld.world import Triple, World
@@ -14,5 +14,6 @@ __all__ = [
     "corpus",
     "downstream",
     "edits",
+    "statements",
     "training_rows",
 ]
