@@ -71,7 +71,7 @@ def data_parallel(
       fn: a module-level function; what it returns has one row a row of the batch.
       mesh: where to run.
       chunk: rows a device and call, to bound memory; all at once if None. A smaller last
-        call is filled up to a power of two, so that few shapes are ever compiled.
+        call is filled up to a power of four, so that few shapes are ever compiled.
       **static: hashable settings; each combination compiles once and is kept.
 
     Returns:
@@ -87,11 +87,11 @@ def data_parallel(
         parts = []
         for start in range(0, rows, step):
             count = min(step, rows - start)
-            size = count if chunk is None else min(step, 1 << (count - 1).bit_length())
+            size = count if chunk is None else min(step, _power_of_four(count))
             size += -size % mesh.data
             part = jax.tree.map(lambda x, s=start, c=count, n=size: _fill(x[s : s + c], n), batch)
-            split = jax.tree.map(lambda x: _split(x, mesh.data), part)
-            parts.append(jax.tree.map(lambda x, c=count: _merge(x, c), compiled(params, split)))
+            out = compiled(params, jax.tree.map(lambda x: _split(x, mesh.data), part))
+            parts.append(jax.tree.map(lambda x, c=count: _merge(x, mesh.data, c), out))
         return parts[0] if len(parts) == 1 else jax.tree.map(_concatenate, *parts)
 
     return call
@@ -109,7 +109,8 @@ def data_parallel_sum(fn: Callable[..., Tree], mesh: Mesh, **static: Any) -> Cal
         split = jax.tree.map(
             lambda x: _split(_fill(x, len(x) + -len(x) % mesh.data, zeros=True), mesh.data), batch
         )
-        return jax.tree.map(lambda x: x.sum(axis=0), compiled(params, split))
+        sums = compiled(params, split)
+        return sums if mesh.data == 1 else jax.tree.map(lambda x: x.sum(axis=0), sums)
 
     return call
 
@@ -117,6 +118,8 @@ def data_parallel_sum(fn: Callable[..., Tree], mesh: Mesh, **static: Any) -> Cal
 @functools.cache
 def _compiled(fn: Callable, mesh: Mesh, static: tuple[tuple[str, Any], ...]) -> Callable:
     bound = functools.partial(fn, **dict(static))
+    if mesh.data == 1:  # the same rows without a leading axis of one
+        return jax.jit(bound)
     return jax.pmap(bound, axis_name=DATA, in_axes=(None, 0), devices=mesh.devices)
 
 
@@ -132,16 +135,25 @@ def _fill(x: Any, size: int, *, zeros: bool = False) -> Any:
 
 
 def _split(x: Any, devices: int) -> Any:
-    """[B, ...] -> [devices, B / devices, ...]."""
+    """[B, ...] -> [devices, B / devices, ...]; as it is for one device."""
+    if devices == 1:
+        return x
     return x.reshape((devices, x.shape[0] // devices, *x.shape[1:]))
 
 
-def _merge(x: jax.Array, rows: int) -> jax.Array:
-    """[devices, B', ...] -> [rows, ...]."""
-    if x.shape[0] == 1:
-        return x[0] if x.shape[1] == rows else x[0, :rows]
-    return x.reshape((x.shape[0] * x.shape[1], *x.shape[2:]))[:rows]
+def _merge(x: jax.Array, devices: int, rows: int) -> Any:
+    """[devices, B', ...] -> [rows, ...]; surplus rows are cut on the host."""
+    if devices > 1:
+        x = x.reshape((x.shape[0] * x.shape[1], *x.shape[2:]))
+    return x if x.shape[0] == rows else np.asarray(x)[:rows]
 
 
-def _concatenate(*parts: jax.Array) -> jax.Array:
-    return jax.numpy.concatenate(parts)
+def _power_of_four(n: int) -> int:
+    """The smallest power of four from n on."""
+    return 1 << 2 * -(-(n - 1).bit_length() // 2)
+
+
+def _concatenate(*parts: Any) -> Any:
+    """On the host if any part was cut there."""
+    on_host = any(isinstance(part, np.ndarray) for part in parts)
+    return (np if on_host else jax.numpy).concatenate(parts)

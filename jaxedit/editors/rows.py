@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxedit.data.fact import Fact
-from jaxedit.models.text import Tokenizer, bucket, pad_batch
+from jaxedit.models.text import Tokenizer, bucket, pad_batch, round_up
 
 Array = Any  # numpy on the host, traced inside a compiled function
 Contexts = tuple[tuple[str, ...], ...]
@@ -138,7 +138,7 @@ def value_rows(
         ids, column = subject_last(tokenizer, f"{fact.subject} is a", len(fact.subject))
         rows.append(ids)
         lookup.append(column)
-    width = _round_up(max(map(len, targets)), 4)
+    width = round_up(max(map(len, targets)), 4)
     count = len(templates)
     ids, mask = _pad(tokenizer, rows)
     target = np.zeros((len(facts), width), np.int32)
@@ -168,7 +168,3 @@ def _pad(tokenizer: Tokenizer, rows: list[list[int]]) -> tuple[np.ndarray, np.nd
 def _per_fact(x: np.ndarray, count: int) -> np.ndarray:
     """[n * count, ...] -> [n, count, ...]."""
     return x.reshape((-1, count, *x.shape[1:]))
-
-
-def _round_up(n: int, step: int) -> int:
-    return -(-n // step) * step

@@ -24,7 +24,7 @@ from jaxedit.editors.rows import ValueRows
 from jaxedit.models.cache import Cache
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import forward
-from jaxedit.models.text import bucket
+from jaxedit.models.text import round_up
 from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import data_parallel
 
@@ -110,7 +110,8 @@ def optimise_values(
 
 def _window(inputs: ValueRows) -> int:
     """Columns from the subject's last token to the end of the longest such tail."""
-    return min(bucket(int((inputs.mask.sum(-1) - inputs.lookup).max())), int(inputs.ids.shape[-1]))
+    longest = int((inputs.mask.sum(-1) - inputs.lookup).max())
+    return min(round_up(longest, 8), int(inputs.ids.shape[-1]))
 
 
 class _Tail(NamedTuple):

@@ -10,7 +10,7 @@ from jaxedit.models.batches import batches, check_lengths
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import Params, forward, head
 from jaxedit.models.protocol import TeacherForced
-from jaxedit.models.text import bucket, pad_batch
+from jaxedit.models.text import pad_batch, round_up
 from jaxedit.sharding import Mesh, data_parallel
 
 CHUNK = 8  # positions whose logits are in memory at a time
@@ -40,7 +40,7 @@ def score_ids(
 
 def _batch(rows: Sequence[tuple[Sequence[int], int]], length: int) -> dict[str, np.ndarray]:
     ids, mask = pad_batch([row for row, _ in rows], length=length, pad_id=0)
-    width = bucket(max(len(row) - n for row, n in rows))
+    width = round_up(max(len(row) - n for row, n in rows), CHUNK)
     steps = np.arange(width, dtype=np.int32)
     at = np.asarray([[n - 1] for _, n in rows], np.int32) + steps  # [B, P] where it is predicted
     labels = np.take_along_axis(ids, np.minimum(at + 1, length - 1), axis=1)

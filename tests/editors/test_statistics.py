@@ -14,21 +14,25 @@ from jaxedit.editors.statistics import second_moments
 from jaxedit.errors import UserError
 from jaxedit.models.forward import forward
 from jaxedit.models.sites import Tap
+from jaxedit.models.text import pad_batch
 from tests.tiny import SENTENCES, tiny_model
 
 TEXTS = [" ".join(SENTENCES[i % 5].split()[: 2 + i % 6]) for i in range(40)]
 
 
 def plain_moments(layer: int) -> tuple[np.ndarray, int]:
-    """One text at a time, in numpy."""
+    """One text at a time, summed in numpy."""
     lm = tiny_model()
-    total, count = 0.0, 0
+    tap = (Tap(layer, "mlp.down.in"),)
+    run = jax.jit(
+        lambda ids, mask: forward(lm.config, lm.params, ids, mask, stop=layer + 1, taps=tap).taps[0]
+    )
+    total, count = np.zeros(()), 0
     for text in TEXTS:
-        ids = np.asarray([lm.tokenizer.encode(text)], np.int32)
-        tap = (Tap(layer, "mlp.down.in"),)
-        out = forward(lm.config, lm.params, ids, np.ones_like(ids), stop=layer + 1, taps=tap)
-        keys = np.asarray(out.taps[0][0], np.float64)
-        total, count = total + keys.T @ keys, count + len(keys)
+        row = lm.tokenizer.encode(text)
+        ids, mask = pad_batch([row], pad_id=0, length=48)
+        keys = np.asarray(run(ids, mask), np.float64)[0, : len(row)]
+        total, count = total + keys.T @ keys, count + len(row)
     return total / count, count
 
 

@@ -167,15 +167,15 @@ def test_common_prefix() -> None:
 @given(st.integers(0, 5000))
 def test_buckets_fit_and_are_few(n: int) -> None:
     size = bucket(n)
-    assert size >= max(n, 8)
+    assert size >= max(n, 16)
     assert bucket(size) == size
     assert bucket(n + 1) >= size
-    assert size - n <= max(8, n // 2)
+    assert size - n <= max(16, n // 2)
 
 
 def test_the_steps_of_buckets() -> None:
     assert [bucket(n) for n in (0, 1, 8, 9, 64, 65, 256, 257, 1024, 1025)] == [
-        8, 8, 8, 16, 64, 96, 256, 384, 1024, 1536,
+        16, 16, 16, 16, 64, 96, 256, 384, 1024, 1536,
     ]  # fmt: skip
 
 
