@@ -9,7 +9,9 @@ INSTALLED := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
 .PHONY: quickstart test test-all lint clean
 
+# A third of so short a run is compilation; less optimised programs save more than they cost.
 quickstart: $(INSTALLED)
+	XLA_FLAGS=--xla_backend_optimization_level=1 \
 	$(BIN)/python -m jaxedit.run --config=configs/quickstart.py --workdir=out/quickstart
 
 test: $(INSTALLED)

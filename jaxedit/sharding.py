@@ -71,7 +71,7 @@ def data_parallel(
       fn: a module-level function; what it returns has one row a row of the batch.
       mesh: where to run.
       chunk: rows a device and call, to bound memory; all at once if None. A smaller last
-        call is filled up to a power of four, so that few shapes are ever compiled.
+        call is filled up to 4, 16, or a larger power of two, so that few shapes are ever compiled.
       **static: hashable settings; each combination compiles once and is kept.
 
     Returns:
@@ -87,7 +87,7 @@ def data_parallel(
         parts = []
         for start in range(0, rows, step):
             count = min(step, rows - start)
-            size = count if chunk is None else min(step, _power_of_four(count))
+            size = count if chunk is None else min(step, _filled(count))
             size += -size % mesh.data
             part = jax.tree.map(lambda x, s=start, c=count, n=size: _fill(x[s : s + c], n), batch)
             out = compiled(params, jax.tree.map(lambda x: _split(x, mesh.data), part))
@@ -148,9 +148,10 @@ def _merge(x: jax.Array, devices: int, rows: int) -> Any:
     return x if x.shape[0] == rows else np.asarray(x)[:rows]
 
 
-def _power_of_four(n: int) -> int:
-    """The smallest power of four from n on."""
-    return 1 << 2 * -(-(n - 1).bit_length() // 2)
+def _filled(n: int) -> int:
+    """The smallest of 1, 4, 16, 32, 64, ... from n on."""
+    bits = (n - 1).bit_length()
+    return 1 << (bits if bits > 4 else 2 * -(-bits // 2))
 
 
 def _concatenate(*parts: Any) -> Any:

@@ -13,7 +13,15 @@ from jaxedit.experiment import arm_settings, check_settings
 from jaxedit.preflight import known_shape
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-RUNS = ("quickstart", "d4s_gptj", "d4s_gptj:small", "d4s_llama2", "d4s_llama2:small", "memit_gptj")
+RUNS = (
+    "quickstart",
+    "quickstart:residuals",
+    "d4s_gptj",
+    "d4s_gptj:small",
+    "d4s_llama2",
+    "d4s_llama2:small",
+    "memit_gptj",
+)
 
 
 def published(name: str) -> dict[str, Any]:

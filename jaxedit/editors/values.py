@@ -80,7 +80,7 @@ def optimise_values(
     layer: int,
     settings: ValueSettings,
     *,
-    chunk: int = 16,
+    chunk: int | None = None,
     trace: bool = False,
 ) -> Values:
     """Optimises the values of n facts on `lm`, `chunk` facts at a time on each device.
@@ -90,15 +90,17 @@ def optimise_values(
       rows: the facts' tokens (`rows.value_rows`); the first template must be the plain ``{}``.
       layer: delta is added to this block's output.
       settings: hyper-parameters.
-      chunk: facts a device and call.
+      chunk: facts a device and call; by default 8 on a CPU, which a few rows fill, and where a
+        small call stops as soon as its own facts do, and 32 elsewhere.
       trace: keep every step's delta and gradient.
 
     A loss that is not finite is returned as such; `updates` then tells the step.
     """
+    few = lm.mesh.devices[0].platform == "cpu"
     call = data_parallel(
         _optimise,
         lm.mesh,
-        chunk=chunk,
+        chunk=chunk or (8 if few else 32),
         config=lm.config,
         layer=layer,
         settings=settings,
@@ -111,7 +113,7 @@ def optimise_values(
 def _window(inputs: ValueRows) -> int:
     """Columns from the subject's last token to the end of the longest such tail."""
     longest = int((inputs.mask.sum(-1) - inputs.lookup).max())
-    return min(round_up(longest, 8), int(inputs.ids.shape[-1]))
+    return min(round_up(longest, 4), int(inputs.ids.shape[-1]))
 
 
 class _Tail(NamedTuple):

@@ -16,16 +16,19 @@ def rows_per_device(length: int) -> int:
     return min(MOST_ROWS, 1 << (max(1, TOKENS // length).bit_length() - 1))
 
 
-def batches(lengths: Sequence[int], devices: int) -> Iterator[tuple[np.ndarray, int, int]]:
+def batches(
+    lengths: Sequence[int], devices: int, *, shortest: int = 0
+) -> Iterator[tuple[np.ndarray, int, int]]:
     """(indices of the rows, their padded length, rows a device), the longest first.
 
     Neighbours in length share a batch; every batch but those that no longer fill one has the
-    full number of rows for its length.
+    full number of rows for its length. No length is below ``shortest``: where a program is dear to
+    compile and padding cheap to run, that saves shapes.
     """
     order = np.argsort(-np.asarray(lengths, np.int64), kind="stable")
     done = 0
     while done < len(order):
-        length = bucket(lengths[order[done]])
+        length = bucket(max(shortest, lengths[order[done]]))
         each = rows_per_device(length)
         rows = order[done : done + each * devices]
         yield rows, length, each

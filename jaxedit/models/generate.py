@@ -15,6 +15,7 @@ from jaxedit.models.text import bucket, pad_batch
 from jaxedit.sharding import Mesh, data_parallel
 
 NOTHING = -1  # in place of a token, once a row has ended
+SHORTEST = 32  # padded length of the shortest prompts
 
 
 class Sampling(NamedTuple):
@@ -77,7 +78,7 @@ def generate_ids(
     if sampling is not None:
         keys = np.asarray(jax.random.key_data(jax.random.split(sampling.key, len(prompts))))
     made: dict[int, list[int]] = {}
-    for group, length, each in batches([len(row) for row in prompts], mesh.data):
+    for group, length, each in batches([len(row) for row in prompts], mesh.data, shortest=SHORTEST):
         rows = [prompts[i] for i in group]
         # Padding on the left: all rows then write each new token to the same slot.
         ids, mask = pad_batch(rows, side="left", length=length, pad_id=0)

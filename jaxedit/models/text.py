@@ -162,12 +162,14 @@ def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def bucket(n: int) -> int:
-    """The padded length of n tokens: steps of 16 to 64, 32 to 256, 128 to 1024, then 512.
+    """The padded length of n tokens, 16 at least.
+
+    Steps of 8 to 32, 16 to 64, 32 to 256, 128 to 1024, then 512.
 
     One rule everywhere, so that few shapes are ever compiled.
     """
-    step = 16 if n <= 64 else 32 if n <= 256 else 128 if n <= 1024 else 512
-    return max(step, round_up(n, step))
+    step = 8 if n <= 32 else 16 if n <= 64 else 32 if n <= 256 else 128 if n <= 1024 else 512
+    return max(16, round_up(n, step))
 
 
 def round_up(n: int, step: int) -> int:

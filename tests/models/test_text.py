@@ -174,8 +174,8 @@ def test_buckets_fit_and_are_few(n: int) -> None:
 
 
 def test_the_steps_of_buckets() -> None:
-    assert [bucket(n) for n in (0, 1, 8, 9, 64, 65, 256, 257, 1024, 1025)] == [
-        16, 16, 16, 16, 64, 96, 256, 384, 1024, 1536,
+    assert [bucket(n) for n in (0, 1, 8, 9, 17, 64, 65, 256, 257, 1024, 1025)] == [
+        16, 16, 16, 16, 24, 64, 96, 256, 384, 1024, 1536,
     ]  # fmt: skip
 
 
