@@ -113,7 +113,7 @@ def optimise_values(
 def _window(inputs: ValueRows) -> int:
     """Columns from the subject's last token to the end of the longest such tail."""
     longest = int((inputs.mask.sum(-1) - inputs.lookup).max())
-    return min(round_up(longest, 4), int(inputs.ids.shape[-1]))
+    return min(round_up(longest, 8), int(inputs.ids.shape[-1]))
 
 
 class _Tail(NamedTuple):
