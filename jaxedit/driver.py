@@ -17,8 +17,9 @@ import numpy as np
 
 from jaxedit.data.fact import Fact
 from jaxedit.editors.editor import Editor, take
+from jaxedit.editors.weights import leaves
 from jaxedit.errors import UserError
-from jaxedit.metrics.norms import Norms, layer_norms
+from jaxedit.metrics.norms import Norms, weight_norms
 from jaxedit.metrics.records import Answer, Asked, Setting, answer, questions
 from jaxedit.schedule import Block, Turn
 
@@ -116,7 +117,7 @@ def edits(
                 snapshot = jax.tree.map(np.asarray, editor.snapshot(state))
                 state = editor.restore(lm, snapshot)
             edited = editor.bind(lm, state)
-            norms = layer_norms(edited.params, lm.params, editor.layers)
+            norms = edited_norms(editor, edited, lm)
             _check_norms(norms, facts[turn.stop - 1], turn)
             done = time.perf_counter()
             immediate = _immediate(edited, asking, turn)
@@ -133,6 +134,12 @@ def edits(
                 edit_seconds=done - begun,
                 score_seconds=time.perf_counter() - done,
             )
+
+
+def edited_norms(editor: Editor, edited: Any, lm: Any) -> dict[str, Norms]:
+    """Norms of every leaf that the method may change."""
+    names = editor.places(lm)
+    return weight_norms(leaves(edited, names), leaves(lm, names))
 
 
 def _edit(

@@ -26,7 +26,7 @@ from jaxedit.editors.rows import Contexts
 from jaxedit.errors import UserError
 from jaxedit.experiment import Experiment, Resources
 from jaxedit.ledger import read_json, write_json
-from jaxedit.metrics import Answer, Norms, code_version, layer_norms, read_answers, write_answers
+from jaxedit.metrics import Answer, Norms, code_version, read_answers, write_answers
 from jaxedit.preflight import Estimate
 from jaxedit.progress import progress
 from jaxedit.results import ArmFiles, along_scores, arm_result
@@ -165,7 +165,7 @@ def _start(
     if restored is None:
         for ledger in (files.metrics, files.generations, files.log):
             ledger.cut(-1)
-        files.metrics.append(_norms_record(0, layer_norms(lm.params, lm.params, editor.layers)))
+        files.metrics.append(_norms_record(0, driver.edited_norms(editor, lm, lm)))
         return editor.init(lm), 0
     step = restored.meta.step
     check_owner(restored.meta, experiment.meta(arm, step), files.checkpoints)

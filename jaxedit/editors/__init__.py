@@ -3,10 +3,41 @@
 from collections.abc import Mapping
 from typing import Any
 
+from jaxedit.editors.alphaedit import AlphaEdit
 from jaxedit.editors.d4s import D4S
 from jaxedit.editors.editor import Editor
+from jaxedit.editors.emmet import Emmet
+from jaxedit.editors.finetune import Ft, FtL, FtM, LocFtBf
 from jaxedit.editors.memit import Memit
+from jaxedit.editors.pmet import Pmet
+from jaxedit.editors.rome import Rome, RRome
 
-EDITORS: Mapping[str, Any] = {"d4s": D4S, "memit": Memit}
+EDITORS: Mapping[str, Any] = {
+    "ft": Ft,
+    "ft_l": FtL,
+    "ft_m": FtM,
+    "locft_bf": LocFtBf,
+    "rome": Rome,
+    "r_rome": RRome,
+    "memit": Memit,
+    "emmet": Emmet,
+    "pmet": Pmet,
+    "alphaedit": AlphaEdit,
+    "d4s": D4S,
+}
 
-__all__ = ["D4S", "EDITORS", "Editor", "Memit"]
+__all__ = [
+    "D4S",
+    "EDITORS",
+    "AlphaEdit",
+    "Editor",
+    "Emmet",
+    "Ft",
+    "FtL",
+    "FtM",
+    "LocFtBf",
+    "Memit",
+    "Pmet",
+    "RRome",
+    "Rome",
+]

@@ -14,8 +14,7 @@ Residuals:
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -24,17 +23,9 @@ import numpy as np
 from jaxedit.data.fact import Fact
 from jaxedit.editors import keys as walk
 from jaxedit.editors.editor import Factors, Log, check_finite, value_log
-from jaxedit.editors.least_squares import (
-    Prior,
-    Recursion,
-    Sums,
-    follow,
-    no_sums,
-    prior,
-    refactor,
-)
-from jaxedit.editors.rows import Contexts, context_weights, key_rows, value_rows
-from jaxedit.editors.values import ValueSettings, optimise_values
+from jaxedit.editors.least_squares import Recursion, Sums, follow, no_sums, refactor
+from jaxedit.editors.locate import LocateThenEdit
+from jaxedit.editors.rows import context_weights, key_rows
 from jaxedit.editors.weights import add_delta, check_layers
 from jaxedit.models.transformer import Transformer
 
@@ -67,32 +58,15 @@ class D4SRows(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class D4S:
+class D4S(LocateThenEdit):
     """D4S, one fact or one batch an update.
 
     Attributes:
-      layers: edited layers, ascending; values are optimised at the last.
-      statistics: uncentred second moment C of the keys for each layer, [v, v].
-      contexts: prefix templates, the plain one first.
-      moment_weight: lambda, the number of preserved keys that C stands for.
-      values: hyper-parameters of the values.
       residual: "shared" (published) or "recomputed"; see the module.
-      legacy_targets: encode targets as the published code does.
     """
 
-    layers: tuple[int, ...]
-    statistics: Mapping[int, np.ndarray]
-    contexts: Contexts
-    moment_weight: float = 15_000.0
-    values: ValueSettings = dataclasses.field(default_factory=ValueSettings)
     residual: Literal["shared", "recomputed"] = "shared"
-    legacy_targets: bool = False
     values_ahead: bool = dataclasses.field(default=True, init=False)
-
-    @cached_property
-    def priors(self) -> tuple[Prior, ...]:
-        """lambda C of each layer, factored at the first use."""
-        return tuple(prior(self.statistics[j], self.moment_weight, layer=j) for j in self.layers)
 
     def init(self, lm: Transformer) -> D4SState:
         """No edits: zero sums."""
@@ -102,14 +76,13 @@ class D4S:
 
     def prepare(self, lm: Transformer, facts: Sequence[Fact]) -> D4SRows:
         """Values and the walk up to the first edited layer, for all `facts` at once."""
-        rows = value_rows(lm.tokenizer, facts, self.contexts, legacy_targets=self.legacy_targets)
-        values = optimise_values(lm, rows, self.layers[-1], self.values)
+        values = self.found(lm, self.value_rows(lm, facts))
         keys = key_rows(lm.tokenizer, facts, self.contexts)
         place = walk.begin(lm, keys, self.layers[0])
         hidden = np.asarray(place.hidden)
         return D4SRows(
-            np.asarray(values.initial + values.delta),
-            np.asarray(values.delta),
+            np.asarray(values.target),
+            np.asarray(values.delta[:, 0]),
             hidden.reshape((*keys.ids.shape, -1)),
             keys.mask,
             keys.lookup,
@@ -172,7 +145,7 @@ class D4S:
         if self.residual == "shared":
             return np.asarray(prepared.residual, np.float64)
         plain = walk.first_rows(place, prepared.lookup.shape[1])
-        hidden = walk.hidden_after(now, plain, self.layers[j], self.layers[-1])
+        hidden = walk.passing(now, plain, self.layers[j], self.layers[-1])
         missing = np.asarray(prepared.target, np.float64) - np.asarray(hidden, np.float64)
         return missing / (len(self.layers) - j)
 

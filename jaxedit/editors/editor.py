@@ -46,6 +46,10 @@ class Editor(Protocol):
     layers: tuple[int, ...]
     values_ahead: bool
 
+    def places(self, lm: Transformer) -> tuple[str, ...]:
+        """Names of the leaves that it may change; see `weights.leaf_names`."""
+        ...
+
     def init(self, lm: Transformer) -> State:
         """The state before the first edit."""
         ...
@@ -103,7 +107,5 @@ def check_finite(log: Log) -> None:
     bad = np.flatnonzero(~np.isfinite(log["loss"]))
     if len(bad):
         row = int(bad[0])
-        raise FloatingPointError(
-            f"the loss of fact {row} of this update is not finite "
-            f"at step {int(log['updates'][row])} of its value"
-        )
+        step = int(log["updates"][row])
+        raise FloatingPointError(f"the loss of fact {row} of this update is not finite at step {step}")

@@ -54,9 +54,20 @@ def read(lm: Transformer, place: Place, layer: int, weights: np.ndarray) -> jax.
       layer: the edited layer.
       weights: of the templates, [N] (`rows.context_weights`).
     """
-    call = data_parallel(_run_to_key, lm.mesh, chunk=CHUNK, config=lm.config, layer=layer)
-    keys = call(lm.params, place._asdict())  # [n * N, v]
-    return _average(keys, weights)
+    return average(read_each(lm, place, layer), weights)
+
+
+def read_each(lm: Transformer, place: Place, layer: int) -> jax.Array:
+    """Keys of the n facts behind each of their N templates, [n * N, d_ff]."""
+    return _at_lookup(lm, place, layer, layer, "mlp.down.in")
+
+
+@jax.jit
+def average(keys: jax.Array, weights: jax.Array) -> jax.Array:
+    """Weighted mean over the templates: [n * N, v] -> [n, v], in float32 or wider."""
+    wide = jnp.promote_types(keys.dtype, jnp.float32)
+    grouped = keys.astype(wide).reshape((-1, weights.shape[0], keys.shape[-1]))
+    return jnp.einsum("fnv,n->fv", grouped, weights.astype(wide))
 
 
 def advance(lm: Transformer, place: Place, start: int, stop: int) -> Place:
@@ -72,10 +83,24 @@ def first_rows(place: Place, templates: int) -> Place:
     return jax.tree.map(lambda x: x[::templates], place)
 
 
-def hidden_after(lm: Transformer, place: Place, start: int, layer: int) -> jax.Array:
-    """Output of block `layer` at the subject's last token, [rows, D], from the input of `start`."""
-    ahead = advance(lm, place, start, layer + 1)
-    return _pick(ahead.hidden, ahead.lookup)
+def passing(
+    lm: Transformer, place: Place, start: int, layer: int, site: str = "block.out"
+) -> jax.Array:
+    """What passes `site` of block `layer` at the subject's last token, [rows, F].
+
+    Args:
+      lm: the model.
+      place: the walk at the input of block `start`.
+      start: the first block that runs.
+      layer: the last one.
+      site: see `jaxedit.models.sites`.
+    """
+    return _at_lookup(lm, place, start, layer, site)
+
+
+def _at_lookup(lm: Transformer, place: Place, start: int, layer: int, site: str) -> jax.Array:
+    static = {"config": lm.config, "start": start, "layer": layer, "site": site}
+    return data_parallel(_run_to_site, lm.mesh, chunk=CHUNK, **static)(lm.params, place._asdict())
 
 
 def _run_from_text(params: Any, batch: Any, *, config: ModelConfig, stop: int) -> jax.Array:
@@ -90,28 +115,17 @@ def _run_from_hidden(
     ).hidden
 
 
-def _run_to_key(params: Any, batch: Any, *, config: ModelConfig, layer: int) -> jax.Array:
+def _run_to_site(
+    params: Any, batch: Any, *, config: ModelConfig, start: int, layer: int, site: str
+) -> jax.Array:
     out = forward(
         config,
         params,
         None,
         batch["mask"],
-        start=layer,
+        start=start,
         stop=layer + 1,
         hidden=batch["hidden"],
-        taps=(Tap(layer, "mlp.down.in", positions=batch["lookup"][:, None]),),
+        taps=(Tap(layer, site, positions=batch["lookup"][:, None]),),
     )
     return out.taps[0][:, 0]
-
-
-@jax.jit
-def _average(keys: jax.Array, weights: jax.Array) -> jax.Array:
-    """[n * N, v] -> [n, v]."""
-    wide = jnp.promote_types(keys.dtype, jnp.float32)
-    grouped = keys.astype(wide).reshape((-1, weights.shape[0], keys.shape[-1]))
-    return jnp.einsum("fnv,n->fv", grouped, weights.astype(wide))
-
-
-@jax.jit
-def _pick(hidden: jax.Array, columns: jax.Array) -> jax.Array:
-    return jnp.take_along_axis(hidden, columns[:, None, None], axis=1)[:, 0]

@@ -197,16 +197,20 @@ def _append_all(
     return state, jnp.diagonal(state.inverse).max() < SHRUNK * state.ceiling
 
 
-def solve_batch(before: Prior, keys: jax.Array, residuals: jax.Array) -> jax.Array:
-    """MEMIT's update for n new edits at once, Delta = R K^T (B + K K^T)^-1.
+def solve_batch(
+    before: Prior, keys: jax.Array, residuals: jax.Array, *, slack: float = 1.0
+) -> jax.Array:
+    """The update for n new edits at once, Delta = R (slack I + K^T B^-1 K)^-1 K^T B^-1.
 
-    With few edits for the width it is Woodbury on the factor of B, O(n v^2); with many,
-    a Cholesky of B + K K^T, O(v^3).
+    With slack 1 this is MEMIT's R K^T (B + K K^T)^-1 by Woodbury's identity; with any other,
+    MEMIT's with slack x B for B, which is what EMMET solves for a batch. With few edits for
+    the width it costs O(n v^2); with many it is a Cholesky of slack B + K K^T, O(v^3).
 
     Args:
       before: the prior, factored.
       keys: [n, v].
       residuals: [n, u].
+      slack: how much each equation Delta k = r may give way, above 0.
 
     Returns:
       Delta, [u, v] float64.
@@ -214,10 +218,86 @@ def solve_batch(before: Prior, keys: jax.Array, residuals: jax.Array) -> jax.Arr
     keys, residuals = keys.astype(FLOAT), residuals.astype(FLOAT)
     count, width = keys.shape
     if 2 * count < width:
-        # (B + K K^T)^-1 K = B^-1 K (I + K^T B^-1 K)^-1
         solved = linalg.cho_solve((before.cholesky, True), keys.T)  # B^-1 K, [v, n]
-        gram = jnp.eye(count, dtype=FLOAT) + keys @ solved
+        gram = slack * jnp.eye(count, dtype=FLOAT) + keys @ solved
         return residuals.T @ jnp.linalg.solve(gram, solved.T)
     ridge = before.ridge * jnp.eye(width, dtype=FLOAT)
-    factor = jnp.linalg.cholesky(before.matrix + ridge + keys.T @ keys)
+    factor = jnp.linalg.cholesky(slack * (before.matrix + ridge) + keys.T @ keys)
     return residuals.T @ linalg.cho_solve((factor, True), keys.T).T
+
+
+def solve_inverse(inverse: jax.Array, keys: jax.Array, residuals: jax.Array) -> jax.Array:
+    """As `solve_batch`, with A = (B + T)^-1 carried by a recursion: R (I + K^T A K)^-1 K^T A.
+
+    Args:
+      inverse: A, [v, v] float64.
+      keys: [n, v].
+      residuals: [n, u].
+    """
+    solved = inverse @ keys.T  # [v, n]
+    gram = jnp.eye(len(keys), dtype=FLOAT) + keys @ solved
+    return residuals.T.astype(FLOAT) @ jnp.linalg.solve(gram, solved.T)
+
+
+class Rank(NamedTuple):
+    """An update of the exact rank of its facts, Delta = left right^T.
+
+    Attributes:
+      left: [u, n] float64.
+      right: [v, n] float64.
+    """
+
+    left: jax.Array
+    right: jax.Array
+
+
+def solve_equalities(
+    before: Prior,
+    directions: np.ndarray | jax.Array,
+    keys: np.ndarray | jax.Array,
+    residuals: np.ndarray | jax.Array,
+    *,
+    layer: int,
+) -> Rank:
+    """The update with Delta k_i = r_i exactly, along B^-1 of given directions (ROME).
+
+        Delta = R (U^T K)^-1 U^T,   U = B^-1 D
+
+    With directions = keys it is the one of least tr(Delta B Delta^T).
+
+    Args:
+      before: the prior, factored.
+      directions: D, [n, v].
+      keys: K, where the equations hold, [n, v].
+      residuals: R, [n, u].
+      layer: named in the message if the equations contradict each other.
+    """
+    with jax.enable_x64(True):
+        wide = [jnp.asarray(x, FLOAT) for x in (directions, keys, residuals)]
+        right, gram = _equations(before.cholesky, wide[0], wide[1])
+        gram = _regular(gram, f"layer {layer}: the keys of {len(wide[1])} facts")
+        return Rank(jnp.linalg.solve(gram, wide[2]).T, right)
+
+
+@jax.jit
+def _equations(
+    cholesky: jax.Array, directions: jax.Array, keys: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    right = linalg.cho_solve((cholesky, True), directions.T)  # U, [v, n]
+    right = right / jnp.linalg.norm(right, axis=0)
+    return right, keys @ right
+
+
+SINGULAR = 1e-12  # smallest over largest singular value below which equations contradict
+
+
+def _regular(gram: jax.Array, what: str) -> jax.Array:
+    """The matrix of the equations, with a ridge on its diagonal where it is singular."""
+    values = np.linalg.svd(np.asarray(gram), compute_uv=False)
+    if not np.isfinite(values).all() or not values[0]:
+        raise FloatingPointError(f"{what} give a matrix that is zero or not finite")
+    if values[-1] > SINGULAR * values[0]:
+        return gram
+    ridge = 1e-8 * values[0]
+    logging.warning("%s are linearly dependent; added a ridge of %.3g", what, ridge)
+    return gram + ridge * jnp.eye(len(gram), dtype=FLOAT)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxedit.data.fact import Fact
+from jaxedit.errors import UserError
 from jaxedit.models.text import Tokenizer, bucket, pad_batch, round_up
 
 Array = Any  # numpy on the host, traced inside a compiled function
@@ -49,6 +50,24 @@ class ValueRows(NamedTuple):
     ids: Array
     mask: Array
     lookup: Array
+    predict: Array
+    target: Array
+    target_mask: Array
+
+
+class TargetRows(NamedTuple):
+    """Prompts with targets, a row a fact, for methods that train on them.
+
+    Attributes:
+      ids: [n, T] int32.
+      mask: [n, T] bool.
+      predict: columns that predict the target's tokens, [n, P] int32.
+      target: the target's tokens, [n, P] int32.
+      target_mask: [n, P] bool.
+    """
+
+    ids: Array
+    mask: Array
     predict: Array
     target: Array
     target_mask: Array
@@ -157,6 +176,55 @@ def value_rows(
         target,
         target_mask,
     )
+
+
+def target_rows(
+    tokenizer: Tokenizer,
+    facts: Sequence[Fact],
+    *,
+    at_prompt_end: bool = False,
+    end_of_text: bool = False,
+    legacy_targets: bool = False,
+) -> TargetRows:
+    """Rows of the facts' questions and targets.
+
+    Args:
+      tokenizer: the model's.
+      facts: n facts.
+      at_prompt_end: the prompts alone; every token of the target is predicted at the last.
+      end_of_text: the target ends with the end-of-text token.
+      legacy_targets: at the prompt's end, encode " target" by itself with its special tokens,
+        as the published code does.
+
+    Raises:
+      UserError: the tokenizer has no end-of-text token.
+    """
+    ending = _end_of_text(tokenizer) if end_of_text else []
+    rows, places, targets = [], [], []
+    for fact in facts:
+        whole, start = tokenizer.encode_pair(fact.question, fact.target)
+        target = [*whole[start:], *ending]
+        if at_prompt_end:
+            if legacy_targets:
+                target = [*tokenizer.encode(f" {fact.target}"), *ending]
+            rows.append(tokenizer.encode(fact.question))
+            places.append([len(rows[-1]) - 1] * len(target))
+        else:
+            rows.append([*whole, *ending][:-1])
+            places.append(list(range(start - 1, start - 1 + len(target))))
+        targets.append(target)
+    ids, mask = _pad(tokenizer, rows)
+    width = round_up(max(map(len, targets)), 4)
+    target, target_mask = pad_batch(targets, side="right", length=width, pad_id=0)
+    predict, _ = pad_batch(places, side="right", length=width, pad_id=0)
+    columns = (np.asarray(x, np.int32) for x in (predict, target))
+    return TargetRows(ids, mask, *columns, np.asarray(target_mask, bool))
+
+
+def _end_of_text(tokenizer: Tokenizer) -> list[int]:
+    if tokenizer.eos_id is None:
+        raise UserError("the tokenizer has no end-of-text token; set end_of_text=False")
+    return [tokenizer.eos_id]
 
 
 def _pad(tokenizer: Tokenizer, rows: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:

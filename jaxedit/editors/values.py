@@ -6,11 +6,12 @@ For fact i, z_i = h_i + delta_i, where delta_i minimises (ROME, Meng et al. 2022
     mean_c -log p(target | prefix_c + prompt)  +  kl_factor KL(p_delta || p_0)
         + weight_decay |delta| / |h_i|^2
 
-with Adam inside the ball |delta| <= clamp |h_i|. Delta enters at the output of one block, at
-the subject's last token. Hence the blocks up to that one and every token before the subject's
-last are the same at each step: they run once, their keys and values are cached, and a step
-runs only the blocks above on the few tokens from there on, for a whole batch of facts, with
-the LM head at the predicting positions alone.
+with Adam inside the ball |delta| <= clamp |h_i|. Delta enters at one block, at the subject's
+last token: at the block's output (MEMIT), at its MLP's (ROME), or one delta each at its MLP's
+and its attention's (PMET). Hence the blocks below and every token before the subject's last are
+the same at each step: they run once, their keys and values are cached, and a step runs only
+what is above on the few tokens from there on, for a whole batch of facts, with the LM head at
+the predicting positions alone.
 """
 
 from dataclasses import dataclass
@@ -24,9 +25,15 @@ from jaxedit.editors.rows import ValueRows
 from jaxedit.models.cache import Cache
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import forward
+from jaxedit.models.sites import Add, Tap
 from jaxedit.models.text import round_up
 from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import data_parallel
+
+BLOCK_OUT = "block.out"
+MLP_OUT = "mlp.down.out"
+ATTENTION_OUT = "attn.o.out"
+Sites = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class ValueSettings:
       clamp_norm_factor: radius of delta's ball, in units of |h|.
       kl_factor: weight of the divergence at the subject's own prompt, in nats.
       stop_below: a fact stops when its loss is below this.
+      relaxed_factor: once every token of the target is the likeliest, the target's loss counts
+        only so much, and the fact stops where the divergence is small (PMET); 1 without.
     """
 
     steps: int = 25
@@ -48,20 +57,24 @@ class ValueSettings:
     clamp_norm_factor: float = 0.75
     kl_factor: float = 0.0625
     stop_below: float = 0.05
+    relaxed_factor: float = 1.0
+
+
+SMALL_DIVERGENCE = 0.01  # kl_factor KL at which a relaxed fact stops (PMET)
 
 
 class Values(NamedTuple):
-    """What was found, one row a fact.
+    """What was found, one row a fact; S sites, mostly one.
 
     Attributes:
-      initial: h_i, the hidden state behind no prefix, [n, D].
-      delta: [n, D]; the target z_i is initial + delta.
+      initial: h_i, what passes the sites behind no prefix, [n, S, D].
+      delta: [n, S, D]; the target z_i is initial + delta.
       loss: total loss at delta, [n].
       probability: exp(-nll) of the target's tokens at delta, mean over the prefixes, [n].
       initial_probability: the same at delta = 0, [n].
       updates: Adam updates made, [n] int32.
-      path: delta before each update, [n, S - 1, D]; NaN after the last (with trace=True).
-      gradients: the gradient there, [n, S - 1, D] (with trace=True).
+      path: delta before each update, [n, steps - 1, S, D]; NaN after the last (with trace=True).
+      gradients: the gradient there, [n, steps - 1, S, D] (with trace=True).
     """
 
     initial: jax.Array
@@ -73,6 +86,11 @@ class Values(NamedTuple):
     path: jax.Array | None = None
     gradients: jax.Array | None = None
 
+    @property
+    def target(self) -> jax.Array:
+        """z_i at the first site, [n, D]."""
+        return (self.initial + self.delta)[:, 0]
+
 
 def optimise_values(
     lm: Transformer,
@@ -80,6 +98,7 @@ def optimise_values(
     layer: int,
     settings: ValueSettings,
     *,
+    sites: Sites = (BLOCK_OUT,),
     chunk: int | None = None,
     trace: bool = False,
 ) -> Values:
@@ -88,8 +107,9 @@ def optimise_values(
     Args:
       lm: the model to read; never changed.
       rows: the facts' tokens (`rows.value_rows`); the first template must be the plain ``{}``.
-      layer: delta is added to this block's output.
+      layer: the block at which delta is added.
       settings: hyper-parameters.
+      sites: where in the block; a delta for each.
       chunk: facts a device and call; by default 8 on a CPU, which a few rows fill, and where a
         small call stops as soon as its own facts do, and 32 elsewhere.
       trace: keep every step's delta and gradient.
@@ -104,6 +124,7 @@ def optimise_values(
         config=lm.config,
         layer=layer,
         settings=settings,
+        sites=sites,
         window=_window(rows),
         trace=trace,
     )
@@ -120,9 +141,9 @@ class _Tail(NamedTuple):
     """All that a step reads and no step changes; n facts of R rows, W columns from `lookup`.
 
     Attributes:
-      hidden: output of the edited block, [n * R, W, D].
+      hidden: input of the block at which the tail starts, [n * R, W, D].
       positions: [n * R, W], -1 behind the end.
-      cache: keys and values of the tokens before the subject's last, in the blocks above.
+      cache: keys and values of the tokens before the subject's last, in the blocks that run.
       logits_at: columns of the tail where the head is needed, [n * R, P].
     """
 
@@ -132,6 +153,27 @@ class _Tail(NamedTuple):
     logits_at: jax.Array
 
 
+class _Step(NamedTuple):
+    """What one step leaves to the next; n facts."""
+
+    step: jax.Array  # []
+    delta: jax.Array  # [n, S, D]
+    moments: Any  # Adam's
+    active: jax.Array  # [n] bool
+    updates: jax.Array  # [n] int32
+    factor: jax.Array  # [n], of the target's loss
+    path: jax.Array  # [steps - 1, 2, n, S, D] where traced
+
+
+class _Losses(NamedTuple):
+    """Of n facts, [n] each."""
+
+    total: jax.Array
+    divergence: jax.Array  # kl_factor KL
+    probability: jax.Array
+    found: jax.Array  # bool: every token of the target is the likeliest behind every prefix
+
+
 def _optimise(
     params: Any,
     inputs: ValueRows,
@@ -139,107 +181,139 @@ def _optimise(
     config: ModelConfig,
     layer: int,
     settings: ValueSettings,
+    sites: Sites,
     window: int,
     trace: bool,
 ) -> Values:
     """The optimisation of one device's facts; every array has a leading axis of facts."""
     n, rows, _ = inputs.ids.shape
-    tail, initial = _run_once(params, inputs, config=config, layer=layer, window=window)
+    # What is added to the output of a block or of its MLP needs nothing of that block any more.
+    start = layer if ATTENTION_OUT in sites else layer + 1
+    tail, initial = _run_once(
+        params, inputs, config=config, layer=layer, start=start, sites=sites, window=window
+    )
     target = jnp.where(inputs.target_mask, inputs.target, 0)  # [n, P]
     lengths = inputs.target_mask.sum(-1).astype(initial.dtype)  # [n]
 
-    def log_probabilities(delta: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Log p of the target's tokens [n, N, P], and the subject row's log p [n, V]."""
-        shift = jnp.repeat(delta, rows, axis=0).astype(tail.hidden.dtype)  # [n * R, D]
+    def log_probabilities(delta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Log p of the target's tokens and of the likeliest [n, N, P]; subject's log p [n, V]."""
+        shift = jnp.repeat(delta, rows, axis=0).astype(tail.hidden.dtype)  # [n * R, S, D]
+        first = jnp.zeros(len(shift), jnp.int32)
+        inside = start == layer
         out = forward(
             config,
             params,
             None,
             tail.positions >= 0,
-            start=layer + 1,
-            hidden=tail.hidden.at[:, 0].add(shift),
+            start=start,
+            hidden=tail.hidden if inside else tail.hidden.at[:, 0].add(shift.sum(1)),
             positions=tail.positions,
             cache=tail.cache,
             logits_at=tail.logits_at,
+            add=[Add(layer, site, first, shift[:, s]) for s, site in enumerate(sites) if inside],
         )
         assert out.logits is not None
         log_p = jax.nn.log_softmax(out.logits, axis=-1)
         log_p = log_p.reshape((n, rows, *log_p.shape[1:]))  # [n, R, P, V]
         gold = jnp.take_along_axis(log_p[:, :-1], target[:, None, :, None], axis=-1)[..., 0]
-        return jnp.where(inputs.target_mask[:, None], gold, 0), log_p[:, -1, 0]
+        masked = [
+            jnp.where(inputs.target_mask[:, None], x, 0) for x in (gold, log_p[:, :-1].max(-1))
+        ]
+        return *masked, log_p[:, -1, 0]
 
     zero = jnp.zeros_like(initial)
-    gold_0, subject_0 = log_probabilities(zero)
-    radius = settings.clamp_norm_factor * _norm(initial)  # [n]
+    gold_0, _, subject_0 = log_probabilities(zero)
+    size = _norm(initial)  # [n, S]
+    radius = settings.clamp_norm_factor * size
 
-    def losses(delta: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    def losses(delta: jax.Array, factor: jax.Array) -> tuple[jax.Array, _Losses]:
         """Sum over facts, which are independent, so its gradient is each fact's own."""
-        gold, subject = log_probabilities(delta)
+        gold, best, subject = log_probabilities(delta)
         nll = -gold.sum(-1) / lengths[:, None]  # [n, N]
-        kl = (jnp.exp(subject) * (subject - subject_0)).sum(-1)  # [n]
-        decay = settings.weight_decay * _norm(delta) / _norm(initial) ** 2
-        loss = nll.mean(-1) + settings.kl_factor * kl + decay
-        return loss.sum(), (loss, jnp.exp(-nll).mean(-1))
+        kl = settings.kl_factor * (jnp.exp(subject) * (subject - subject_0)).sum(-1)  # [n]
+        decay = settings.weight_decay * (_norm(delta) / size**2).sum(-1)
+        total = factor * nll.mean(-1) + kl + decay
+        found = (gold == best).all((-1, -2))
+        return total.sum(), _Losses(total, kl, jnp.exp(-nll).mean(-1), found)
 
     adam = optax.adam(settings.learning_rate)
 
-    def update(carry: tuple) -> tuple:
-        step, delta, moments, active, updates, path = carry
-        (_, (loss, _)), gradient = jax.value_and_grad(losses, has_aux=True)(delta)
-        active = active & (loss >= settings.stop_below) & jnp.isfinite(loss)
+    def update(at: _Step) -> _Step:
+        (_, loss), gradient = jax.value_and_grad(losses, has_aux=True)(at.delta, at.factor)
+        active = at.active & (loss.total >= settings.stop_below) & jnp.isfinite(loss.total)
+        factor = at.factor
+        if settings.relaxed_factor != 1:
+            active &= ~(loss.found & (loss.divergence <= SMALL_DIVERGENCE))
+            factor = jnp.where(active, jnp.where(loss.found, settings.relaxed_factor, 1), factor)
+        path = at.path
         if trace:
-            keep = jnp.where(active[:, None], jnp.stack([delta, gradient]), jnp.nan)  # [2, n, D]
-            path = jax.lax.dynamic_update_index_in_dim(path, keep, step, axis=0)
-        change, moments = adam.update(gradient, moments)
-        moved = delta + change
+            keep = jnp.where(active[:, None, None], jnp.stack([at.delta, gradient]), jnp.nan)
+            path = jax.lax.dynamic_update_index_in_dim(path, keep, at.step, axis=0)
+        change, moments = adam.update(gradient, at.moments)
+        moved = at.delta + change
         norm = _norm(moved)
         shrink = jnp.where(norm > radius, radius / jnp.where(norm > 0, norm, 1), 1)
-        delta = jnp.where(active[:, None], moved * shrink[:, None], delta)
-        return step + 1, delta, moments, active, updates + active.astype(jnp.int32), path
+        delta = jnp.where(active[:, None, None], moved * shrink[..., None], at.delta)
+        updates = at.updates + active.astype(jnp.int32)
+        return _Step(at.step + 1, delta, moments, active, updates, factor, path)
 
     last = settings.steps - 1
-    path = jnp.full((last if trace else 0, 2, *zero.shape), jnp.nan, zero.dtype)
-    start = (
+    begin = _Step(
         jnp.asarray(0, jnp.int32),
         zero,
         adam.init(zero),
         jnp.ones((n,), bool),
         jnp.zeros((n,), jnp.int32),
-        path,
+        jnp.ones((n,), zero.dtype),
+        jnp.full((last if trace else 0, 2, *zero.shape), jnp.nan, zero.dtype),
     )
-    _, delta, _, _, updates, path = jax.lax.while_loop(
-        lambda carry: (carry[0] < last) & carry[3].any(), update, start
-    )
-    _, (loss, probability) = losses(delta)
+    end = jax.lax.while_loop(lambda at: (at.step < last) & at.active.any(), update, begin)
+    _, loss = losses(end.delta, end.factor)
     nll_0 = -gold_0.sum(-1) / lengths[:, None]
-    traced = jnp.moveaxis(path, 2, 0)  # [n, S - 1, 2, D]
+    traced = jnp.moveaxis(end.path, 2, 0)  # [n, steps - 1, 2, S, D]
     return Values(
         initial,
-        delta,
-        loss,
-        probability,
+        end.delta,
+        loss.total,
+        loss.probability,
         jnp.exp(-nll_0).mean(-1),
-        updates,
+        end.updates,
         traced[:, :, 0] if trace else None,
         traced[:, :, 1] if trace else None,
     )
 
 
 def _run_once(
-    params: Any, inputs: ValueRows, *, config: ModelConfig, layer: int, window: int
+    params: Any,
+    inputs: ValueRows,
+    *,
+    config: ModelConfig,
+    layer: int,
+    start: int,
+    sites: Sites,
+    window: int,
 ) -> tuple[_Tail, jax.Array]:
-    """One pass over the whole rows; returns the tail to optimise on and h_i, [n, D]."""
+    """One pass over the whole rows; returns the tail to optimise on and h_i, [n, S, D]."""
     n, rows, length = inputs.ids.shape
     ids, mask = (x.reshape(n * rows, length) for x in (inputs.ids, inputs.mask))
     lookup = inputs.lookup.reshape(n * rows)
-    below = forward(config, params, ids, mask, stop=layer + 1)
+    at_lookup = [Tap(layer, site, positions=lookup[:, None]) for site in sites]
+    below = forward(config, params, ids, mask, stop=layer)
     above = forward(
-        config, params, None, mask, start=layer + 1, hidden=below.hidden, logits_at=False
+        config,
+        params,
+        None,
+        mask,
+        start=layer,
+        hidden=below.hidden,
+        logits_at=False,
+        taps=[Tap(layer, BLOCK_OUT), *at_lookup],
     )
     columns = lookup[:, None] + jnp.arange(window, dtype=jnp.int32)  # [n * R, W]
     inside = columns < mask.sum(axis=1, dtype=jnp.int32)[:, None]
     at = jnp.minimum(columns, length - 1)
-    hidden = jnp.take_along_axis(below.hidden, at[..., None], axis=1)
+    whole = below.hidden if start == layer else above.taps[0]
+    hidden = jnp.take_along_axis(whole, at[..., None], axis=1)
     predict = inputs.predict - inputs.lookup[:, :-1, None]  # [n, N, P], columns of the tail
     predict = jnp.clip(predict, 0, window - 1)
     # The subject's own row needs its first column only; the others are there for the shape.
@@ -252,8 +326,8 @@ def _run_once(
         past,
         predict.reshape(n * rows, -1),
     )
-    initial = hidden.reshape(n, rows, window, -1)[:, 0, 0]
-    return tail, initial
+    passed = jnp.concatenate(above.taps[1:], axis=1)  # [n * R, S, D]
+    return tail, passed.reshape(n, rows, *passed.shape[1:])[:, 0]
 
 
 def _norm(x: jax.Array) -> jax.Array:

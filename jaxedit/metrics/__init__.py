@@ -1,7 +1,7 @@
 """Scores: raw answers of any language model, and what is made of them."""
 
 from jaxedit.metrics.measure import Measure
-from jaxedit.metrics.norms import Norms, layer_norms, weight_norms
+from jaxedit.metrics.norms import Norms, weight_norms
 from jaxedit.metrics.perplexity import heldout_perplexity, target_perplexity
 from jaxedit.metrics.records import (
     Answer,
@@ -31,7 +31,6 @@ __all__ = [
     "fact_values",
     "forgetting",
     "heldout_perplexity",
-    "layer_norms",
     "named",
     "overall",
     "questions",

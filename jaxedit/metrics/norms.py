@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -33,27 +33,6 @@ def weight_norms(edited: Mapping[str, Any], unedited: Mapping[str, Any]) -> dict
         values = jax.device_get(_norms(weight, unedited[name]))
         found[name] = Norms(*(float(value) for value in values))
     return found
-
-
-def layer_norms(
-    params: Mapping[str, Any],
-    unedited: Mapping[str, Any],
-    layers: Iterable[int],
-    module: str = "mlp.down",
-) -> dict[str, Norms]:
-    """Norms of one linear of the given layers, by "layers_<i>/<module>"."""
-    names = {f"layers_{layer}/{module}": layer for layer in layers}
-    return weight_norms(
-        {name: _kernel(params, layer, module) for name, layer in names.items()},
-        {name: _kernel(unedited, layer, module) for name, layer in names.items()},
-    )
-
-
-def _kernel(params: Mapping[str, Any], layer: int, module: str) -> Any:
-    node: Any = params[f"layers_{layer}"]
-    for part in module.split("."):
-        node = node[part]
-    return node["kernel"]
 
 
 @jax.jit
