@@ -15,16 +15,16 @@ import numpy as np
 from absl import logging
 
 from jaxedit.checkpoints import Checkpoints, Meta
-from jaxedit.data.fact import Fact, Question
+from jaxedit.data.fact import Fact
 from jaxedit.editors import EDITORS, Editor
 from jaxedit.editors.contexts import sample_contexts
 from jaxedit.editors.corpus import EMBEDDED, MODEL, Corpus
 from jaxedit.editors.editor import Log, State, take
-from jaxedit.editors.published import settings_for
 from jaxedit.editors.resources import fingerprint
 from jaxedit.editors.resources import statistics as cached_statistics
 from jaxedit.editors.rows import Contexts
-from jaxedit.editors.values import ValueSettings
+from jaxedit.editors.settings import fields, settings_for
+from jaxedit.editors.statistics import check_moments
 from jaxedit.editors.weights import check_layers
 from jaxedit.errors import UserError
 from jaxedit.ledger import write_json
@@ -33,6 +33,7 @@ from jaxedit.models.loading import load_model, save_hf
 from jaxedit.models.protocol import TeacherForced
 from jaxedit.models.text import Tokenizer, read_json
 from jaxedit.models.transformer import Transformer
+from jaxedit.typed import suggestion, typed_settings
 
 BLOCK = 32  # facts whose values are optimised together
 _RECORD = "edited.json"
@@ -107,7 +108,9 @@ class Edited:
         )
         statistics = {str(layer): matrix for layer, matrix in self._statistics().items()}
         with Checkpoints(directory / "state") as checkpoints:
-            arrays = {"state": self.editor.snapshot(self.state), "statistics": statistics}
+            arrays = {"state": self.editor.snapshot(self.state)}
+            if statistics:
+                arrays["statistics"] = statistics
             checkpoints.save(arrays, meta)
         record = {
             "model": self.unedited.name,
@@ -146,7 +149,7 @@ def edit(
     Args:
       lm: the model; not changed.
       facts: what it is to know.
-      method: "d4s" or "memit".
+      method: a name in `jaxedit.editors.EDITORS`: "d4s", "memit", "rome", "alphaedit", "ft", ...
       batch: facts an update.
       statistics: second moments by layer; by default they are computed on `corpus` and kept in
         the user's cache.
@@ -191,10 +194,10 @@ def restore(directory: str | Path, lm: Transformer | None = None) -> Edited:
             f"{directory} holds edits of another model than {lm.name}; "
             f"load the one that was edited ({record['model']})"
         )
-    statistics = {int(layer): matrix for layer, matrix in kept.state["statistics"].items()}
-    editor = _make(record["method"], {**record["settings"], "statistics": statistics})
+    statistics = {int(layer): matrix for layer, matrix in kept.state.get("statistics", {}).items()}
+    editor = _make(record["method"], record["settings"], statistics)
     state = editor.restore(lm, kept.state["state"])
-    facts = tuple(_fact(item) for item in record["facts"])
+    facts = tuple(map(Fact.from_dict, record["facts"]))
     return Edited(lm, editor.bind(lm, state), record["method"], editor, state, facts, {})
 
 
@@ -208,47 +211,58 @@ def _editor(
     settings: Mapping[str, Any],
 ) -> Editor:
     if method not in EDITORS:
-        raise UserError(f"there is no method {method!r}; there are {', '.join(EDITORS)}")
-    known = {field.name for field in dataclasses.fields(EDITORS[method]) if field.init}
-    for name in settings:
-        if name not in known - {"statistics", "contexts"}:
-            raise UserError(f"{method} has no setting {name!r}; it has {', '.join(sorted(known))}")
-    needed = {"layers", "moment_weight", "values"}
-    chosen = dict(settings)
-    if not needed <= set(chosen):
-        chosen = {**settings_for(lm.config, lm.name).fields(), **chosen}
-    chosen["layers"] = tuple(chosen["layers"])
-    check_layers(lm, chosen["layers"])
-    if statistics is None:
-        source = corpus or (EMBEDDED if lm.name.startswith("embedded:") else None)
-        if source is None:
-            raise UserError(
-                "the statistics need text: pass corpus= a text file or folder like the model's "
-                f"training text, or corpus={MODEL!r} for text that the model writes itself"
-            )
-        statistics = cached_statistics(lm, chosen["layers"], Corpus(source, seed)).matrices
-    contexts = sample_contexts(lm, seed) if contexts is None else contexts
-    return _make(method, {**chosen, "statistics": statistics, "contexts": contexts})
+        raise UserError(f"there is no method {method!r}{suggestion(method, EDITORS)}")
+    chosen = typed_settings(EDITORS[method], settings, method, given=("statistics", "contexts"))
+    try:
+        chosen = {**settings_for(lm.config, lm.name, method), **chosen}
+    except UserError:
+        if "layers" not in chosen:
+            raise
+    if chosen["layers"]:  # none: all that a method may take
+        check_layers(lm, chosen["layers"])
+    known = fields(method)
+    if "statistics" in known:
+        if statistics is None:
+            statistics = _statistics(lm, chosen["layers"], corpus, seed)
+        else:
+            check_moments(statistics, chosen["layers"], lm.config.d_ff, "statistics=")
+        chosen["statistics"] = statistics
+    if "contexts" in known:
+        chosen["contexts"] = sample_contexts(lm, seed) if contexts is None else contexts
+    return EDITORS[method](**chosen)
 
 
-def _make(method: str, fields: Mapping[str, Any]) -> Editor:
-    fields = dict(fields)
-    if isinstance(fields["values"], Mapping):
-        fields["values"] = ValueSettings(**fields["values"])
-    fields["layers"] = tuple(fields["layers"])
-    fields["contexts"] = tuple(tuple(group) for group in fields["contexts"])
-    return EDITORS[method](**fields)
+def _statistics(
+    lm: Transformer, layers: tuple[int, ...], corpus: str | None, seed: int
+) -> Mapping[int, np.ndarray]:
+    source = corpus or (EMBEDDED if lm.name.startswith("embedded:") else None)
+    if source is None:
+        raise UserError(
+            "the statistics need text: pass corpus= a text file or folder like the model's "
+            f"training text, or corpus={MODEL!r} for text that the model writes itself"
+        )
+    return cached_statistics(lm, layers, Corpus(source, seed)).matrices
+
+
+def _make(method: str, settings: Mapping[str, Any], statistics: Mapping[int, np.ndarray]) -> Editor:
+    """An editor from what `_settings` wrote."""
+    chosen = typed_settings(EDITORS[method], settings, method, given=("statistics",))
+    own = {"statistics": statistics} if "statistics" in fields(method) else {}
+    return EDITORS[method](**chosen, **own)
 
 
 def _settings(editor: Any) -> dict[str, Any]:
     """The editor's hyper-parameters and contexts, in JSON's types."""
-    fields = {
+    kept = {
         field.name: getattr(editor, field.name)
         for field in dataclasses.fields(editor)
         if field.init and field.name != "statistics"
     }
-    fields["values"] = dataclasses.asdict(fields["values"])
-    return json.loads(json.dumps(fields))
+    plain = {
+        name: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+        for name, value in kept.items()
+    }
+    return json.loads(json.dumps(plain))
 
 
 def _apply(
@@ -289,11 +303,3 @@ def _report_revisions(old: Sequence[Fact], new: Sequence[Fact]) -> None:
         before = known.get((fact.prompt, fact.subject))
         if before is not None and before != fact.target:
             logging.info("revision: %s %r instead of %r", fact.question, fact.target, before)
-
-
-def _fact(item: Mapping[str, Any]) -> Fact:
-    questions = {
-        name: tuple(Question(**question) for question in item[name])
-        for name in ("neighbours", "portability")
-    }
-    return Fact(**{**item, **questions, "paraphrases": tuple(item["paraphrases"])})

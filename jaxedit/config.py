@@ -24,6 +24,7 @@ from jaxedit.typed import build
 DTYPES = ("float32", "bfloat16")
 MOMENTS = ("before", "immediate", "checkpoint", "after_all")
 ORDERS = ("file", "shuffled")
+COMMON = ("title", "layers", "batch", "rect", "prune")  # of an arm, whatever its method
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,10 @@ class EvalConfig:
     Attributes:
         immediate: score every fact right after its own edit.
         every: score all facts edited so far after every so many edits; None only at the end.
+        at: score likewise after these numbers of edits.
+        heldout: text for the perplexity that the edits must not change, scored whenever facts
+            are: a text file, or "embedded" for sentences of the embedded world about other facts.
+        heldout_texts: how many of its lines.
         generate: moments at which answers are also generated freely ("before", "immediate",
             "checkpoint", "after_all"); teacher forcing is always on.
         max_new_tokens: limit of a generated answer.
@@ -101,6 +106,9 @@ class EvalConfig:
 
     immediate: bool = True
     every: int | None = None
+    at: tuple[int, ...] = ()
+    heldout: str | None = None
+    heldout_texts: int = 200
     generate: tuple[str, ...] = ("before", "immediate", "after_all")
     max_new_tokens: int = 16
     stop: tuple[str, ...] = ("\n",)
@@ -117,6 +125,10 @@ class ArmConfig:
         title: what tables and figures call it.
         layers: of this arm alone; None takes the run's.
         batch: facts an update.
+        rect: keep only this share of each update's entries, those that change their weight most in
+            proportion (RECT); None keeps all.
+        prune: base of the logarithm that large singular values of the whole change are bent by
+            (PRUNE); None leaves them.
         settings: the method's hyper-parameters, in JSON's types; what is left out is as the
             model's editing.json or the published settings of its shape have it.
     """
@@ -126,6 +138,8 @@ class ArmConfig:
     title: str
     layers: tuple[int, ...] | None = None
     batch: int = 1
+    rect: float | None = None
+    prune: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -203,6 +217,8 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
             "title": arm.title,
             "layers": arm.layers,
             "batch": arm.batch,
+            "rect": arm.rect,
+            "prune": arm.prune,
             **arm.settings,
         }
         for arm in config.arms
@@ -220,9 +236,14 @@ def base() -> Any:
 def arms(**named: Mapping[str, Any]) -> ConfigDict:
     """The ``arms`` of a config, run in the order given."""
     return ConfigDict(
-        {name: {"layers": placeholder(tuple), "batch": 1, **arm} for name, arm in named.items()},
+        {name: {**_arm_defaults(), **arm} for name, arm in named.items()},
         sort_keys=False,
     )
+
+
+def _arm_defaults() -> dict[str, Any]:
+    empty = {"layers": placeholder(tuple), "rect": placeholder(float), "prune": placeholder(float)}
+    return {**empty, "batch": 1}
 
 
 def _defaults(cls: type, leave_out: tuple[str, ...] = ()) -> ConfigDict:
@@ -256,7 +277,7 @@ def _arm(name: str, raw: Any) -> ArmConfig:
     method = settings.pop("method", None)
     if not isinstance(method, str):
         raise UserError(f"{where}.method: name the editing method, such as 'd4s'")
-    common = {key: settings.pop(key) for key in ("title", "layers", "batch") if key in settings}
+    common = {key: settings.pop(key) for key in COMMON if key in settings}
     plain = json.loads(json.dumps(settings))
     values = {"name": name, "method": method, "title": name, **common, "settings": plain}
     return build(ArmConfig, values, where)
@@ -283,6 +304,8 @@ def _check(config: RunConfig) -> None:
         "statistics.tokens": config.statistics.tokens,
         "eval.every": config.eval.every,
         "eval.max_new_tokens": config.eval.max_new_tokens,
+        "eval.heldout_texts": config.eval.heldout_texts,
+        **{f"eval.at, {count}": count for count in config.eval.at},
         "checkpoint_every": config.checkpoint_every,
         "keep_checkpoints": config.keep_checkpoints,
         "values_block": config.values_block,
@@ -300,6 +323,11 @@ def _check(config: RunConfig) -> None:
     ]:
         if layers is not None and (not layers or tuple(sorted(set(layers))) != layers):
             raise UserError(f"--config.{where}: layers must ascend, each once; got {layers}")
+    for arm in config.arms:
+        if arm.rect is not None and not 0 < arm.rect <= 1:
+            raise UserError(f"--config.arms.{arm.name}.rect: must be above 0 and at most 1")
+        if arm.prune is not None and arm.prune <= 1:
+            raise UserError(f"--config.arms.{arm.name}.prune: a logarithm's base is above 1")
     if config.eval.prompt_format.count("{}") != 1:
         raise UserError("--config.eval.prompt_format: needs exactly one {} for the prompt")
     if config.facts.order == "shuffled" and config.facts.seed is None:

@@ -19,6 +19,7 @@ from jaxedit.data.fact import Fact
 from jaxedit.editors.editor import Editor, take
 from jaxedit.editors.weights import leaves
 from jaxedit.errors import UserError
+from jaxedit.metrics.damage import Damage, damage
 from jaxedit.metrics.norms import Norms, weight_norms
 from jaxedit.metrics.records import Answer, Asked, Setting, answer, questions
 from jaxedit.schedule import Block, Turn
@@ -32,11 +33,13 @@ class Questions:
         asked: the questions of each fact, in the order of the facts.
         settings: by moment ("immediate", "checkpoint", ...): how the answers are taken.
         generate: moments at which answers are generated, too; at others only teacher forcing.
+        heldout: texts whose perplexity the edits should not change.
     """
 
     asked: tuple[tuple[Asked, ...], ...]
     settings: Mapping[str, Setting]
     generate: frozenset[str]
+    heldout: tuple[str, ...] = ()
 
     def answers(self, lm: Any, when: str, *, edits: int, start: int, stop: int) -> list[Answer]:
         """The model's answers about the facts ``start`` to ``stop`` - 1, at a moment."""
@@ -63,6 +66,7 @@ class Update:
         snapshot: the state's arrays on the host, if a checkpoint was due.
         log: the editor's, a row a fact.
         norms: mean absolute weight of the edited layers and of their deltas.
+        damage: to the model as a whole, if an evaluation was due or the run is at its end.
         immediate: answers about the facts of this update; empty if not asked for.
         so_far: answers about all facts edited so far, if an evaluation was due.
         prepare_seconds: a fact's share of what was prepared for the block.
@@ -75,6 +79,7 @@ class Update:
     snapshot: Any
     log: Mapping[str, np.ndarray]
     norms: Mapping[str, Norms]
+    damage: Damage | None
     immediate: list[Answer]
     so_far: list[Answer]
     prepare_seconds: float
@@ -122,12 +127,16 @@ def edits(
             done = time.perf_counter()
             immediate = _immediate(edited, asking, turn)
             so_far = _so_far(edited, asking, turn)
+            harm = None
+            if turn.evaluate or turn.stop == len(facts):
+                harm = edited_damage(editor, edited, lm, asking, turn.stop)
             yield Update(
                 turn,
                 state,
                 snapshot,
                 log,
                 norms,
+                harm,
                 immediate,
                 so_far,
                 prepare_seconds=preparing,
@@ -140,6 +149,13 @@ def edited_norms(editor: Editor, edited: Any, lm: Any) -> dict[str, Norms]:
     """Norms of every leaf that the method may change."""
     names = editor.places(lm)
     return weight_norms(leaves(edited, names), leaves(lm, names))
+
+
+def edited_damage(editor: Editor, edited: Any, lm: Any, asking: Questions, edits: int) -> Damage:
+    """What the edits have cost the model; `edited` may be the unedited one, with 0 edits."""
+    names = editor.places(lm)
+    setting = asking.settings["checkpoint" if edits else "before"]
+    return damage(edited, leaves(edited, names), asking.heldout, setting, edits=edits)
 
 
 def _edit(

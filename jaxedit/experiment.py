@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from jaxedit.checkpoints import Meta
 from jaxedit.config import MOMENTS, ArmConfig, RunConfig
 from jaxedit.data.datasets import Loaded
 from jaxedit.data.fact import Fact
+from jaxedit.data.factworld import World, unrelated
 from jaxedit.editors import EDITORS, Editor
 from jaxedit.editors.contexts import sample_contexts
-from jaxedit.editors.corpus import Corpus
-from jaxedit.editors.published import Settings, settings_for
+from jaxedit.editors.corpus import EMBEDDED, Corpus
 from jaxedit.editors.resources import fingerprint, statistics
+from jaxedit.editors.restrain import Pruned, Rect
 from jaxedit.editors.rows import Contexts
+from jaxedit.editors.settings import fields, settings_for
 from jaxedit.editors.statistics import Moments
 from jaxedit.errors import UserError
 from jaxedit.intake import load, usable
@@ -38,8 +41,8 @@ class Resources:
     """What editors need of the model besides hyper-parameters.
 
     Attributes:
-        moments: second moments of the keys, of every layer that an arm edits.
-        contexts: the prefix templates.
+        moments: second moments of the keys, of every layer where an arm needs them.
+        contexts: the prefix templates; none if no arm needs them.
     """
 
     moments: Moments
@@ -56,6 +59,7 @@ class Experiment:
         model_hash: of its config and parameters.
         loaded: the facts in the order of editing, and what was skipped.
         settings: by arm: its editor's hyper-parameters and layers, typed.
+        heldout: texts that have nothing to do with the facts; empty if the config names none.
     """
 
     config: RunConfig
@@ -63,6 +67,7 @@ class Experiment:
     model_hash: str
     loaded: Loaded
     settings: Mapping[str, Mapping[str, Any]]
+    heldout: tuple[str, ...] = ()
 
     @property
     def facts(self) -> list[Fact]:
@@ -72,12 +77,20 @@ class Experiment:
     def editor(self, arm: ArmConfig, resources: Resources) -> Editor:
         """The arm's method with its hyper-parameters and resources."""
         settings = self.settings[arm.name]
-        return EDITORS[arm.method](
-            statistics={layer: resources.moments.matrices[layer] for layer in settings["layers"]},
-            contexts=resources.contexts,
-            legacy_targets=self.config.legacy_targets,
-            **settings,
+        layers = settings["layers"]
+        moments = resources.moments.matrices
+        given = {
+            "statistics": {layer: moments[layer] for layer in layers if layer in moments},
+            "contexts": resources.contexts,
+            "legacy_targets": self.config.legacy_targets,
+        }
+        known = fields(arm.method)
+        editor = EDITORS[arm.method](
+            **{name: value for name, value in given.items() if name in known}, **settings
         )
+        if arm.rect is not None:
+            editor = Rect(editor, arm.rect)
+        return editor if arm.prune is None else Pruned(editor, arm.prune)
 
     def meta(self, arm: ArmConfig, step: int) -> Meta:
         """What the arm's checkpoint at ``step`` says of itself."""
@@ -98,6 +111,7 @@ class Experiment:
             asked=driver.by_fact(self.facts),
             settings={when: self._setting(when) for when in moments},
             generate=frozenset(ev.generate),
+            heldout=self.heldout,
         )
 
     def _setting(self, when: Any) -> Setting:
@@ -124,11 +138,15 @@ def open_experiment(config: RunConfig, facts: Loaded | None = None) -> Experimen
     for arm in config.arms:
         check_settings(arm)
     corpus(config).check()
+    if config.eval.heldout is not None:
+        Corpus(config.eval.heldout).check()
     loaded = load(config.facts, config.facts.limit) if facts is None else facts
     lm = load_model(config.model, config.dtype, make_mesh(config.mesh.data))
     loaded = usable(loaded, config, lm) if facts is None else loaded
     settings = {arm.name: arm_settings(config, arm, lm.config) for arm in config.arms}
-    return Experiment(config, lm, fingerprint(lm)[:HASH_DIGITS], loaded, settings)
+    return Experiment(
+        config, lm, fingerprint(lm)[:HASH_DIGITS], loaded, settings, heldout_texts(config, lm)
+    )
 
 
 def open_resources(experiment: Experiment, contexts: Contexts | None = None) -> Resources:
@@ -139,16 +157,45 @@ def open_resources(experiment: Experiment, contexts: Contexts | None = None) -> 
         contexts: if they are at hand already; else the config's, or sampled.
     """
     config, lm = experiment.config, experiment.lm
-    layers = sorted({layer for own in experiment.settings.values() for layer in own["layers"]})
-    cache = None if config.statistics.cache is None else Path(config.statistics.cache)
-    moments = statistics(lm, layers, corpus(config), tokens=config.statistics.tokens, cache=cache)
-    given = contexts or config.contexts.templates
-    return Resources(moments, given or sample_contexts(lm, config.contexts.seed))
+    layers = sorted(
+        {
+            layer
+            for arm in config.arms
+            if "statistics" in fields(arm.method)
+            for layer in experiment.settings[arm.name]["layers"]
+        }
+    )
+    moments = Moments({}, 0)
+    if layers:
+        cache = None if config.statistics.cache is None else Path(config.statistics.cache)
+        moments = statistics(
+            lm, layers, corpus(config), tokens=config.statistics.tokens, cache=cache
+        )
+    if contexts is None and any("contexts" in fields(arm.method) for arm in config.arms):
+        contexts = config.contexts.templates or sample_contexts(lm, config.contexts.seed)
+    return Resources(moments, contexts or ())
 
 
 def corpus(config: RunConfig) -> Corpus:
     """The text of the statistics."""
     return Corpus(config.statistics.source, config.statistics.seed)
+
+
+def heldout_texts(config: RunConfig, lm: Transformer) -> tuple[str, ...]:
+    """The texts of the held-out perplexity; none if the config names no source.
+
+    Raises:
+        UserError: the file is not there or holds no text.
+    """
+    source, count = config.eval.heldout, config.eval.heldout_texts
+    if source is None:
+        return ()
+    if source == EMBEDDED:
+        return tuple(unrelated(World(), count))
+    texts = tuple(islice(Corpus(source).texts(lm), count))
+    if not texts:
+        raise UserError(f"--config.eval.heldout: {source} holds no text; name another, or none")
+    return texts
 
 
 def check_settings(arm: ArmConfig) -> dict[str, Any]:
@@ -173,19 +220,19 @@ def arm_settings(config: RunConfig, arm: ArmConfig, model: ModelConfig) -> dict[
     given = check_settings(arm)
     layers = arm.layers or config.layers
     try:
-        base: Settings | None = settings_for(model, config.model)
+        found = settings_for(model, config.model, arm.method)
     except UserError as error:
         if layers is None:
             raise UserError(
-                f"--config.layers: missing, and {config.model} brings none; name the layers to "
-                f"edit, of 0 to {model.n_layers - 1}, such as --config.layers=1,2,3"
+                f"--config.layers: missing, and {config.model} brings none for {arm.method}; name "
+                f"the layers to edit, of 0 to {model.n_layers - 1}, such as --config.layers=1,2,3"
             ) from error
-        base = None
-    found = {} if base is None else {"moment_weight": base.moment_weight, "values": base.values}
-    if base is not None and "values" in given:
+        found = {}
+    found.pop("legacy_targets", None)  # the whole run's, in its config
+    if "values" in found and "values" in given:
         changes = {name: getattr(given["values"], name) for name in arm.settings["values"]}
-        given["values"] = dataclasses.replace(base.values, **changes)
-    layers = layers or (base.layers if base else ())
+        given["values"] = dataclasses.replace(found["values"], **changes)
+    layers = found.get("layers", ()) if layers is None else layers
     for layer in layers:
         if not 0 <= layer < model.n_layers:
             where = f"--config.arms.{arm.name}.layers" if arm.layers else "--config.layers"
@@ -193,4 +240,4 @@ def arm_settings(config: RunConfig, arm: ArmConfig, model: ModelConfig) -> dict[
                 f"{where}: layer {layer} does not exist; {config.model} has layers 0 to "
                 f"{model.n_layers - 1}"
             )
-    return {"layers": layers, **found, **given}
+    return {**found, **given, "layers": layers}

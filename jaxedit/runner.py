@@ -20,7 +20,7 @@ from jaxedit import driver
 from jaxedit.checkpoints import Checkpoints, check_owner
 from jaxedit.config import ArmConfig, RunConfig, to_dict
 from jaxedit.data.datasets import Loaded
-from jaxedit.data.fact import Fact, Question
+from jaxedit.data.fact import Fact
 from jaxedit.editors import Editor
 from jaxedit.editors.rows import Contexts
 from jaxedit.errors import UserError
@@ -110,7 +110,7 @@ def kept_contexts(workdir: Path) -> Contexts | None:
 def read_loaded(workdir: Path) -> Loaded:
     """The facts of a run, as `write_setup` kept them."""
     raw = read_json(workdir / "facts.json")
-    facts = [_fact(item) for item in raw["facts"]]
+    facts = list(map(Fact.from_dict, raw["facts"]))
     skipped = [(name, reason) for name, reason in raw["skipped"]]
     return Loaded(facts, skipped, raw["stated"], raw["read"])
 
@@ -166,6 +166,8 @@ def _start(
         for ledger in (files.metrics, files.generations, files.log):
             ledger.cut(-1)
         files.metrics.append(_norms_record(0, driver.edited_norms(editor, lm, lm)))
+        unharmed = driver.edited_damage(editor, lm, lm, experiment.questions(), 0)
+        files.metrics.append({"step": 0, "kind": "damage", **unharmed.to_dict()})
         return editor.init(lm), 0
     step = restored.meta.step
     check_owner(restored.meta, experiment.meta(arm, step), files.checkpoints)
@@ -192,6 +194,7 @@ def _edit_on(
         block=config.values_block,
         checkpoint_every=config.checkpoint_every,
         evaluate_every=config.eval.every,
+        evaluate_at=config.eval.at,
         start=step,
     )
     before = read_answers(files.directory.parent / "before.jsonl")
@@ -221,6 +224,8 @@ def _record(
     for record in _edit_records(facts, update):
         files.metrics.append(record)
     files.metrics.append(_norms_record(step, update.norms))
+    if update.damage is not None:
+        files.metrics.append({"step": step, "kind": "damage", **update.damage.to_dict()})
     if update.so_far:
         found = along_scores(update.so_far, before, seed=seed)
         files.metrics.append({"step": step, "kind": "scores", "scores": found})
@@ -272,13 +277,6 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     return value
-
-
-def _fact(raw: dict[str, Any]) -> Fact:
-    questions = {
-        key: tuple(Question(**item) for item in raw[key]) for key in ("neighbours", "portability")
-    }
-    return Fact(**{**raw, **questions, "paraphrases": tuple(raw["paraphrases"])})
 
 
 def _differences(theirs: Any, ours: Any, where: str = "") -> Iterator[str]:

@@ -6,6 +6,7 @@ that goes on from one prepares the same blocks, in the same shapes, as a run lef
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -50,6 +51,7 @@ def schedule(
     block: int | None = None,
     checkpoint_every: int,
     evaluate_every: int | None = None,
+    evaluate_at: Sequence[int] = (),
     start: int = 0,
 ) -> tuple[Block, ...]:
     """The rest of a run.
@@ -61,6 +63,7 @@ def schedule(
         checkpoint_every: a checkpoint follows the first update at or past each multiple.
         evaluate_every: likewise for scoring; None never. The end is scored in any case, and is
             not part of this.
+        evaluate_at: and after the first update at or past each of these.
         start: edits done, at a checkpoint.
 
     Returns:
@@ -71,7 +74,11 @@ def schedule(
             first,
             stop := min(first + batch, count),
             _crosses(first, stop, checkpoint_every) or stop == count,
-            _crosses(first, stop, evaluate_every) and stop < count,
+            stop < count
+            and (
+                _crosses(first, stop, evaluate_every)
+                or any(first < due <= stop for due in evaluate_at)
+            ),
         )
         for first in range(0, count, batch)
     ]

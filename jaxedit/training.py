@@ -25,7 +25,7 @@ from optax.contrib import muon
 from jaxedit.data.factworld.batches import Batch, batches
 from jaxedit.data.factworld.vocabulary import TOKENIZERS
 from jaxedit.data.factworld.world import World
-from jaxedit.editors.published import Settings, write_settings
+from jaxedit.editors.settings import Settings, write_settings
 from jaxedit.errors import UserError
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import forward, init_params

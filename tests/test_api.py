@@ -69,9 +69,9 @@ def test_mistakes_are_told_in_one_line(tmp_path: Path):
     lm, facts, good = tiny_model(), tiny_facts(1), settings()
     for call, message in [
         (lambda: jaxedit.edit(lm, facts, method="rom"), "no method 'rom'"),
-        (lambda: jaxedit.edit(lm, facts, **good, colour=1), "no setting 'colour'"),
+        (lambda: jaxedit.edit(lm, facts, **good, colour=1), "colour: no such setting"),
         (lambda: jaxedit.edit(lm, [], **good), "no facts"),
-        (lambda: jaxedit.edit(lm, facts), "no hyper-parameters are published"),
+        (lambda: jaxedit.edit(lm, facts), "no hyper-parameters of d4s are published"),
         (lambda: jaxedit.edit(lm, facts, **{**good, "layers": (7,)}), "layer 7 does not exist"),
         (lambda: jaxedit.edit(lm, facts, **{**good, "statistics": None}), "statistics need text"),
         (lambda: jaxedit.restore(tmp_path), "holds no saved edits"),

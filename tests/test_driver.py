@@ -56,7 +56,7 @@ def compilations():
 @pytest.mark.parametrize("method", ["memit", "d4s"])
 def test_steady_state_compiles_nothing(method: str, compilations: list[str]):
     facts, chosen = even_facts(54), editor(method)
-    blocks = schedule(54, block=2, checkpoint_every=2, evaluate_every=60)
+    blocks = schedule(54, block=2, checkpoint_every=2, evaluate_at=(2,))
     updates = driver.edits(
         tiny_model(), chosen, facts, chosen.init(tiny_model()), blocks, asked(facts, ["immediate"])
     )
@@ -97,9 +97,9 @@ def test_going_on_from_a_snapshot_gives_the_same(tmp_path: Path):
 
 def test_weights_that_are_not_finite_stop_the_run(monkeypatch: pytest.MonkeyPatch):
     facts, chosen, lm = even_facts(2), editor("d4s"), tiny_model()
-    norms = driver.layer_norms(lm.params, lm.params, LAYERS)
+    norms = driver.edited_norms(chosen, lm, lm)
     broken = {name: values._replace(l1=float("nan")) for name, values in norms.items()}
-    monkeypatch.setattr(driver, "layer_norms", lambda *_: broken)
+    monkeypatch.setattr(driver, "edited_norms", lambda *_: broken)
     updates = driver.edits(
         lm, chosen, facts, chosen.init(lm), schedule(2, checkpoint_every=2), asked(facts)
     )

@@ -10,19 +10,19 @@ import pytest
 
 from jaxedit.architectures import ARCHITECTURES
 from jaxedit.editors import least_squares
-from jaxedit.editors.keys import _run_from_hidden, _run_from_text, _run_to_key
+from jaxedit.editors.keys import _run_from_hidden, _run_from_text, _run_to_site
 from jaxedit.editors.least_squares import Prior, Recursion, Sums
-from jaxedit.editors.published import PUBLISHED
+from jaxedit.editors.published import GPT_J, PUBLISHED
 from jaxedit.editors.rows import ValueRows
 from jaxedit.editors.statistics import _sums
-from jaxedit.editors.values import ValueSettings, _optimise
+from jaxedit.editors.values import BLOCK_OUT, ValueSettings, _optimise
 from jaxedit.models.families import read_config, weights
 from jaxedit.models.forward import forward, param_shapes
 from jaxedit.models.generate import _decode, _Setting
 from jaxedit.models.scoring import _score
 
 CONFIG = read_config(ARCHITECTURES["EleutherAI/gpt-j-6b"])
-LAYERS = PUBLISHED["gptj", 4096, 28, 50400].layers
+LAYERS = PUBLISHED["memit"][GPT_J]["layers"]
 D, V = CONFIG.d_model, CONFIG.d_ff
 
 
@@ -57,10 +57,16 @@ def test_values(params: Any):
         shape((n, targets), jnp.bool_),
     )
     optimise = functools.partial(
-        _optimise, config=CONFIG, layer=LAYERS[-1], settings=ValueSettings(), window=16, trace=False
+        _optimise,
+        config=CONFIG,
+        layer=LAYERS[-1],
+        settings=ValueSettings(),
+        sites=(BLOCK_OUT,),
+        window=16,
+        trace=False,
     )
     found = jax.eval_shape(optimise, params, inputs)
-    assert found.delta.shape == (n, D)
+    assert found.delta.shape == (n, 1, D)
     assert found.loss.shape == (n,)
 
 
@@ -77,7 +83,11 @@ def test_keys_walk_up_the_edited_layers(params: Any):
     for layer in LAYERS:
         batch["hidden"] = hidden
         key = jax.eval_shape(
-            functools.partial(_run_to_key, config=CONFIG, layer=layer), params, batch
+            functools.partial(
+                _run_to_site, config=CONFIG, start=layer, layer=layer, site="mlp.down.in"
+            ),
+            params,
+            batch,
         )
         assert key.shape == (rows, V)
         move = functools.partial(_run_from_hidden, config=CONFIG, start=layer, stop=layer + 1)

@@ -12,7 +12,7 @@ from configs import factworld_gptj, factworld_llama, factworld_plugin
 from jaxedit import training
 from jaxedit.data.factworld import World, vocabulary
 from jaxedit.data.factworld.batches import Batch, batches
-from jaxedit.editors.published import settings_for
+from jaxedit.editors.settings import read_settings
 from jaxedit.errors import UserError
 from jaxedit.models.forward import forward, init_params, param_shapes
 from jaxedit.models.loading import load_model
@@ -125,7 +125,7 @@ def test_a_short_run_learns_and_writes_a_model(tmp_path, family):
     assert read.config.eos_ids == (read.tokenizer.eos_id,)
     for a, b in zip(jax.tree.leaves(trained.params), jax.tree.leaves(read.params), strict=True):
         np.testing.assert_allclose(a, np.asarray(b, np.float32), rtol=2**-8, atol=1e-30)
-    assert settings_for(read.config, str(tmp_path)) == recipe.editing
+    assert read_settings(str(tmp_path)) == recipe.editing
     assert json.loads((tmp_path / "config.json").read_text())["model_type"] == family
 
 

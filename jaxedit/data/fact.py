@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from jaxedit.errors import UserError
 
@@ -70,6 +72,15 @@ class Fact:
             if not question.prompt.strip() or not question.answer.strip():
                 return "a neighbour or portability question or its answer is empty; remove it"
         return None
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Fact:
+        """From what `dataclasses.asdict` made of one."""
+        asked = {
+            name: tuple(Question(**question) for question in raw[name])
+            for name in ("neighbours", "portability")
+        }
+        return cls(**{**raw, **asked, "paraphrases": tuple(raw["paraphrases"])})
 
     @property
     def question(self) -> str:

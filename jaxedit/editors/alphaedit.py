@@ -73,10 +73,9 @@ class AlphaEdit(LocateThenEdit):
         Raises:
           UserError: C of a layer has no eigenvalue under the threshold.
         """
-        each = isinstance(self.threshold, tuple)
-        bounds = self.threshold if each else (self.threshold,) * len(self.layers)
+        bounds = np.broadcast_to(self.threshold, len(self.layers))
         return tuple(
-            _null_space(self.statistics[layer], bound, layer)
+            _null_space(self.statistics[layer], float(bound), layer)
             for layer, bound in zip(self.layers, bounds, strict=True)
         )
 

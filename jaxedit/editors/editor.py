@@ -108,4 +108,6 @@ def check_finite(log: Log) -> None:
     if len(bad):
         row = int(bad[0])
         step = int(log["updates"][row])
-        raise FloatingPointError(f"the loss of fact {row} of this update is not finite at step {step}")
+        raise FloatingPointError(
+            f"the loss of fact {row} of this update is not finite at step {step}"
+        )

@@ -83,15 +83,11 @@ class LocateThenEdit:
 
     def prepare(self, lm: Transformer, facts: Sequence[Fact]) -> LocatedRows:
         """Tokenises the facts."""
-        return LocatedRows(
-            self.value_rows(lm, facts), key_rows(lm.tokenizer, facts, self.contexts)
-        )
+        return LocatedRows(self.value_rows(lm, facts), key_rows(lm.tokenizer, facts, self.contexts))
 
     def value_rows(self, lm: Transformer, facts: Sequence[Fact]) -> ValueRows:
         """What the values of the facts are optimised on."""
-        return value_rows(
-            lm.tokenizer, facts, self.contexts, legacy_targets=self.legacy_targets
-        )
+        return value_rows(lm.tokenizer, facts, self.contexts, legacy_targets=self.legacy_targets)
 
     def found(self, now: Transformer, rows: ValueRows, *, trace: bool = False) -> Values:
         """The values of n facts on the model as it is."""

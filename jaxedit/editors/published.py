@@ -1,112 +1,139 @@
-"""Published hyper-parameters, by the shape of a model.
+"""Published hyper-parameters: the fields of each method's editor, for each model that has any.
 
-MEMIT's own files and EasyEdit's (which D4S runs with): GPT-2 XL and GPT-J from
-MEMIT/hparams, Llama-2, Mistral and Qwen2.5 from EasyEdit/hparams/MEMIT, Llama-3 from AlphaEdit's.
+Sources: the hparams folders of the authors' repositories (ROME and MEMIT of kmeng01, PMET,
+AlphaEdit, unified-model-editing for EMMET, UltraEdit, LocFT) and EasyEdit's where the authors have
+none. D4S runs with EasyEdit's MEMIT files. Where two of them differ, the authors' own stands here.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+from jaxedit.editors.pmet import RELAXED
 from jaxedit.editors.values import ValueSettings
-from jaxedit.errors import UserError
-from jaxedit.models.config import ModelConfig
-from jaxedit.models.loading import resolve
 
-SETTINGS_FILE = "editing.json"
+GPT2_XL, GPT_J, LLAMA_2, LLAMA_3 = "gpt2-xl", "gpt-j-6b", "llama-2-7b", "llama-3-8b"
+MISTRAL, QWEN = "mistral-7b", "qwen2.5-7b"
 
-
-@dataclass(frozen=True)
-class Settings:
-    """What MEMIT and D4S need to know about a model.
-
-    Attributes:
-      layers: edited layers.
-      moment_weight: lambda.
-      values: hyper-parameters of the values.
-      legacy_targets: whether the published numbers were made with the "▁" of Llama-2 tokenizers.
-    """
-
-    layers: tuple[int, ...]
-    moment_weight: float
-    values: ValueSettings
-    legacy_targets: bool = False
-
-    def fields(self) -> dict[str, Any]:
-        """As keyword arguments of an editor."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-
-_LIKE_GPTJ = ValueSettings(
-    steps=25, learning_rate=0.5, weight_decay=0.5, clamp_norm_factor=0.75, kl_factor=0.0625
-)
-_LIKE_LLAMA2 = ValueSettings(
-    steps=25, learning_rate=0.5, weight_decay=1e-3, clamp_norm_factor=4.0, kl_factor=0.0625
-)
-_GPT2_XL = ValueSettings(
-    steps=20, learning_rate=0.5, weight_decay=0.5, clamp_norm_factor=0.75, kl_factor=0.0625
-)
-_LLAMA3 = ValueSettings(
-    steps=25, learning_rate=0.1, weight_decay=0.5, clamp_norm_factor=0.75, kl_factor=0.0625
-)
-
-# (model_type, d_model, n_layers, vocabulary): Llama-2-7B and Llama-3-8B differ in the last.
-PUBLISHED: Mapping[tuple[str, int, int, int], Settings] = {
-    ("gpt2", 1600, 48, 50257): Settings((13, 14, 15, 16, 17), 20_000, _GPT2_XL),
-    ("gptj", 4096, 28, 50400): Settings((3, 4, 5, 6, 7, 8), 15_000, _LIKE_GPTJ),
-    ("llama", 4096, 32, 32000): Settings((4, 5, 6, 7, 8), 15_000, _LIKE_LLAMA2, True),
-    ("llama", 4096, 32, 128256): Settings((4, 5, 6, 7, 8), 15_000, _LLAMA3),
-    ("mistral", 4096, 32, 32000): Settings((4, 5, 6, 7, 8), 15_000, _LIKE_LLAMA2),
-    ("mistral", 4096, 32, 32768): Settings((4, 5, 6, 7, 8), 15_000, _LIKE_LLAMA2),
-    ("qwen2", 3584, 28, 152064): Settings((4, 5, 6, 7, 8), 15_000, _LIKE_LLAMA2),
+# (model_type, d_model, n_layers, vocabulary): Llama-2 and Llama-3 differ in the last.
+SHAPES: Mapping[tuple[str, int, int, int], str] = {
+    ("gpt2", 1600, 48, 50257): GPT2_XL,
+    ("gptj", 4096, 28, 50400): GPT_J,
+    ("llama", 4096, 32, 32000): LLAMA_2,
+    ("llama", 4096, 32, 128256): LLAMA_3,
+    ("mistral", 4096, 32, 32000): MISTRAL,
+    ("mistral", 4096, 32, 32768): MISTRAL,
+    ("qwen2", 3584, 28, 152064): QWEN,
 }
 
+Fields = dict[str, Any]
+Table = dict[str, dict[str, Fields]]
 
-def settings_for(config: ModelConfig, name: str) -> Settings:
-    """The settings that a model brings in its directory, or the published ones of its shape.
 
-    Args:
-      config: the model's.
-      name: what it was loaded as.
-
-    Raises:
-      UserError: there are neither; the message says what to pass.
-    """
-    own = _own(name)
-    if own is not None:
-        return own
-    shape = (config.hf_type, config.d_model, config.n_layers, config.vocab_size)
-    if shape in PUBLISHED:
-        return PUBLISHED[shape]
-    raise UserError(
-        f"no hyper-parameters are published for a model of the shape of {name}; pass layers=, "
-        "moment_weight= and values= (for GPT-J: layers 3 to 8 of 28, 15000)"
+def _values(
+    steps: int, rate: float, decay: float, clamp: float, kl: float = 0.0625, relaxed: float = 1.0
+) -> ValueSettings:
+    return ValueSettings(
+        steps=steps,
+        learning_rate=rate,
+        weight_decay=decay,
+        clamp_norm_factor=clamp,
+        kl_factor=kl,
+        relaxed_factor=relaxed,
     )
 
 
-def _own(name: str) -> Settings | None:
-    directory = Path(name) if Path(name).is_dir() else None
-    if directory is None and name.startswith("embedded:"):
-        directory = resolve(name)
-    path = directory / SETTINGS_FILE if directory else None
-    if path is None or not path.is_file():
-        return None
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        return Settings(
-            tuple(raw["layers"]), float(raw["moment_weight"]), ValueSettings(**raw["values"])
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not an {SETTINGS_FILE} ({error}); remove or mend it") from None
+def _located(layers: tuple[int, ...], values: ValueSettings, weight: float, **more: Any) -> Fields:
+    return {"layers": layers, "values": values, "moment_weight": weight, **more}
 
 
-def write_settings(directory: Path, settings: Settings) -> None:
-    """Writes the settings beside a model, where `settings_for` finds them."""
-    raw = {
-        "layers": list(settings.layers),
-        "moment_weight": settings.moment_weight,
-        "values": asdict(settings.values),
-    }
-    (directory / SETTINGS_FILE).write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")
+_THREE_TO_EIGHT, _FOUR_TO_EIGHT = tuple(range(3, 9)), tuple(range(4, 9))
+_GPT2_LAYERS = tuple(range(13, 18))
+_SHORT, _GPTJ = _values(20, 0.5, 0.5, 0.75), _values(25, 0.5, 0.5, 0.75)
+_LLAMA, _LLAMA3 = _values(25, 0.5, 1e-3, 4.0), _values(25, 0.1, 0.5, 0.75)
+_LEGACY = {"legacy_targets": True}  # made with the bare "▁" of Llama-2's tokenizer
+
+_ROME = {
+    GPT2_XL: _located((17,), _values(20, 0.5, 0.5, 4.0), 1.0),
+    GPT_J: _located((5,), _values(20, 0.5, 0.5, 4.0), 1.0),
+    LLAMA_2: _located((5,), _LLAMA, 1.0, **_LEGACY),
+    LLAMA_3: _located((5,), _LLAMA, 1.0),
+    MISTRAL: _located((5,), _LLAMA, 1.0),
+    QWEN: _located((5,), _LLAMA, 1.0),
+}
+_MEMIT = {
+    GPT2_XL: _located(_GPT2_LAYERS, _SHORT, 20_000.0),
+    GPT_J: _located(_THREE_TO_EIGHT, _GPTJ, 15_000.0),
+    LLAMA_2: _located(_FOUR_TO_EIGHT, _LLAMA, 15_000.0, **_LEGACY),
+    LLAMA_3: _located(_FOUR_TO_EIGHT, _LLAMA3, 15_000.0),
+    MISTRAL: _located(_FOUR_TO_EIGHT, _LLAMA, 15_000.0),
+    QWEN: _located(_FOUR_TO_EIGHT, _LLAMA, 15_000.0),
+}
+
+
+def _null_space(layers: tuple[int, ...], values: ValueSettings, ridge: float) -> Fields:
+    return {"layers": layers, "values": values, "threshold": 0.02, "ridge": ridge}
+
+
+def _tuned(layer: int, **more: Any) -> Fields:
+    return {"layers": (layer,), "learning_rate": 5e-4, "steps": 25, "weight_decay": 0.0, **more}
+
+
+_FT = {
+    GPT2_XL: _tuned(1),
+    GPT_J: _tuned(21),
+    LLAMA_2: _tuned(21, **_LEGACY),
+    LLAMA_3: _tuned(21),
+    QWEN: _tuned(27),
+}
+
+
+def _neurons(steps: int, threshold: float) -> Fields:
+    return {"layers": (), "steps": steps, "threshold": threshold, "refine": False}
+
+
+def _ultra(modules: tuple[str, ...]) -> Fields:
+    return {"modules": modules, "learning_rate": 1e-6, "micro_batch": 10}
+
+
+PUBLISHED: Table = {
+    "ft": _FT,
+    "ft_l": {
+        GPT2_XL: _tuned(0, norm_constraint=5e-4),
+        GPT_J: _tuned(0, norm_constraint=5e-5),
+        MISTRAL: _tuned(21, norm_constraint=5e-5),
+    },
+    "ft_m": {
+        **{model: {**fields, "legacy_targets": False} for model, fields in _FT.items()},
+        GPT2_XL: _tuned(0, norm_constraint=5e-4),
+        MISTRAL: _tuned(21, norm_constraint=5e-5),
+    },
+    "locft_bf": {
+        LLAMA_3: _tuned(22, minibatch=100),
+        MISTRAL: {**_tuned(23, minibatch=100, modules=("block",)), "learning_rate": 5e-5},
+        QWEN: _tuned(6, minibatch=100),
+    },
+    "kn": {
+        GPT2_XL: _neurons(20, 0.2),
+        GPT_J: _neurons(20, 0.1),
+        **{model: _neurons(1, 0.2) for model in (LLAMA_2, LLAMA_3, MISTRAL, QWEN)},
+    },
+    "rome": _ROME,
+    "r_rome": {model: _ROME[model] for model in (GPT2_XL, GPT_J, LLAMA_2, QWEN)},
+    "memit": _MEMIT,
+    "d4s": _MEMIT,
+    "emmet": {
+        GPT2_XL: _located((17,), _SHORT, 1000.0, slack=0.1, norm_weight=0.0),
+        GPT_J: _located((5,), _GPTJ, 1.0, slack=0.1, norm_weight=0.0),
+        LLAMA_2: _located((5,), _LLAMA, 1.0, slack=0.1, norm_weight=0.0),
+    },
+    "pmet": {
+        GPT_J: _located(_THREE_TO_EIGHT, _values(30, 0.2, 0.5, 0.75, 1.0, RELAXED), 6000.0),
+        LLAMA_2: _located(_FOUR_TO_EIGHT, _values(20, 0.5, 0.5, 1.0, 0.0625, RELAXED), 15_000.0),
+    },
+    "alphaedit": {
+        GPT2_XL: _null_space(_GPT2_LAYERS, _SHORT, 10.0),
+        GPT_J: _null_space(_THREE_TO_EIGHT, _GPTJ, 10.0),
+        LLAMA_3: _null_space(_FOUR_TO_EIGHT, _LLAMA3, 10.0),
+        QWEN: _null_space(_FOUR_TO_EIGHT, _LLAMA, 1.0),
+    },
+}

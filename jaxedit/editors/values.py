@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxedit.editors.rows import ValueRows
@@ -133,7 +134,8 @@ def optimise_values(
 
 def _window(inputs: ValueRows) -> int:
     """Columns from the subject's last token to the end of the longest such tail."""
-    longest = int((inputs.mask.sum(-1) - inputs.lookup).max())
+    ends = inputs.mask.shape[-1] - np.asarray(inputs.mask)[..., ::-1].argmax(-1)  # [n, R]
+    longest = int((ends - inputs.lookup).max())
     return min(round_up(longest, 8), int(inputs.ids.shape[-1]))
 
 
@@ -310,19 +312,19 @@ def _run_once(
         taps=[Tap(layer, BLOCK_OUT), *at_lookup],
     )
     columns = lookup[:, None] + jnp.arange(window, dtype=jnp.int32)  # [n * R, W]
-    inside = columns < mask.sum(axis=1, dtype=jnp.int32)[:, None]
     at = jnp.minimum(columns, length - 1)
+    positions = jnp.where(mask, jnp.cumsum(mask, axis=1, dtype=jnp.int32) - 1, -1)
+    own = jnp.where(columns < length, jnp.take_along_axis(positions, at, axis=1), -1)  # [n * R, W]
     whole = below.hidden if start == layer else above.taps[0]
     hidden = jnp.take_along_axis(whole, at[..., None], axis=1)
     predict = inputs.predict - inputs.lookup[:, :-1, None]  # [n, N, P], columns of the tail
     predict = jnp.clip(predict, 0, window - 1)
     # The subject's own row needs its first column only; the others are there for the shape.
     predict = jnp.concatenate([predict, jnp.zeros_like(predict[:, :1])], axis=1)
-    positions = jnp.where(mask, jnp.cumsum(mask, axis=1, dtype=jnp.int32) - 1, -1)
-    past = Cache.of(above.kv, positions, config.n_layers).before(lookup)
+    past = Cache.of(above.kv, positions, config.n_layers).before(own[:, 0])
     tail = _Tail(
         hidden,
-        jnp.where(inside, columns, -1),
+        own,
         past,
         predict.reshape(n * rows, -1),
     )

@@ -1,5 +1,6 @@
 """Scores: raw answers of any language model, and what is made of them."""
 
+from jaxedit.metrics.damage import Damage, condition_number, damage
 from jaxedit.metrics.measure import Measure
 from jaxedit.metrics.norms import Norms, weight_norms
 from jaxedit.metrics.perplexity import heldout_perplexity, target_perplexity
@@ -21,6 +22,7 @@ __all__ = [
     "MEASURES",
     "Answer",
     "Asked",
+    "Damage",
     "Measure",
     "Norms",
     "Point",
@@ -28,6 +30,8 @@ __all__ = [
     "Setting",
     "answer",
     "code_version",
+    "condition_number",
+    "damage",
     "fact_values",
     "forgetting",
     "heldout_perplexity",

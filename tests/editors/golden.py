@@ -84,7 +84,9 @@ def runs(methods: Iterable[str]) -> list[str]:
     chosen = set(methods)
     found = [path.stem for path in ROOT.glob("arrays/*__*__*.npz")]
     split = [(run, *run.split("__")[1:]) for run in sorted(found)]
-    return [run for run, name, dtype in split if METHODS.get(name) in chosen and dtype in TOLERANCES]
+    return [
+        run for run, name, dtype in split if METHODS.get(name) in chosen and dtype in TOLERANCES
+    ]
 
 
 def read(path: Path) -> Any:
@@ -159,7 +161,10 @@ def editor_of(name: str, info: dict[str, Any], directory: Path) -> Any:
     if "mom2_update_weight" in published:
         given["moment_weight"] = published["mom2_update_weight"]
     if method == "emmet":
-        given |= {"slack": published["emmet_lambda"], "norm_weight": published["update_norm_lambda"]}
+        given |= {
+            "slack": published["emmet_lambda"],
+            "norm_weight": published["update_norm_lambda"],
+        }
     if method == "alphaedit":
         given["threshold"] = tuple(info["nullspace_threshold_used_per_layer"])
         given["ridge"] = published["L2"]

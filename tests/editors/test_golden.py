@@ -112,7 +112,11 @@ def test_alphaedit_batches(run: str):
         for j, basis in enumerate(g.editor.bases if "P" in g.arrays else ()):
             with jax.enable_x64(True):
                 close(basis @ basis.T, g.arrays["P"][j], g.tolerance.delta, f"P of {layers[j]}")
-        batches = sum(1 for name in g.arrays if name.startswith(f"delta_cum_") and name.endswith(f"_{layers[0]}"))
+        batches = sum(
+            1
+            for name in g.arrays
+            if name.startswith("delta_cum_") and name.endswith(f"_{layers[0]}")
+        )
         size = len(g.facts) // batches
         state = g.editor.init(g.lm)
         for b in range(batches):
@@ -126,7 +130,9 @@ def test_alphaedit_batches(run: str):
             state = g.editor.after(edited, state, rows)
             fresh = g.editor.keys(edited, rows.keys)
             for j, layer in enumerate(layers):
-                close(factors.keys[j], g.arrays[f"K_{b}_{layer}"], g.tolerance.key, f"K_{b}_{layer}")
+                close(
+                    factors.keys[j], g.arrays[f"K_{b}_{layer}"], g.tolerance.key, f"K_{b}_{layer}"
+                )
                 theirs = g.arrays[f"Kpost_{b}_{layer}"]
                 close(fresh[j], theirs, g.tolerance.key, f"Kpost_{b}_{layer}")
                 hidden = np.asarray(values.target) - factors.residuals[j] * (len(layers) - j)

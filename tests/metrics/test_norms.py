@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from jaxedit.metrics import layer_norms, weight_norms
+from jaxedit.metrics import weight_norms
 
 
 def test_norms_by_hand():
@@ -17,14 +17,3 @@ def test_bfloat16_weights_are_summed_in_float32():
     got = weight_norms({"w": new}, {"w": old})["w"]
     np.testing.assert_allclose(got.delta_l1, 1e-5, rtol=1e-3)
     np.testing.assert_allclose(got.l1, float(old[0, 0]) + 1e-5, rtol=1e-5)
-
-
-def test_layers_are_named():
-    params = {
-        f"layers_{i}": {"mlp": {"down": {"kernel": jnp.full((2, 3), i, jnp.float32)}}}
-        for i in range(3)
-    }
-    got = layer_norms(params, params, (1, 2))
-    assert list(got) == ["layers_1/mlp.down", "layers_2/mlp.down"]
-    assert [n.l1 for n in got.values()] == [1.0, 2.0]
-    assert {n.delta_l2 for n in got.values()} == {0.0}

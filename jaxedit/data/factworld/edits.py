@@ -6,6 +6,7 @@ import random
 
 from jaxedit.data.fact import Fact, Question
 from jaxedit.data.factworld import forms
+from jaxedit.data.factworld.rows import about_no_fact
 from jaxedit.data.factworld.world import Triple, World
 
 POOLS = 4
@@ -30,6 +31,25 @@ def edits(world: World, n: int, seed: int = SHOWN, neighbours: int = 5) -> list[
     if n > len(pool):
         raise ValueError(f"a pool has {len(pool)} facts, {n} were asked for")
     return [_edit(world, fact, seed, neighbours) for fact in pool[:n]]
+
+
+def unrelated(world: World, n: int, seed: int = 0) -> list[str]:
+    """`n` sentences that no edit touches, for the perplexity of all the rest.
+
+    Every other one states a fact of the pools that are neither tuned on nor shown; the others are
+    about no fact at all.
+    """
+    rng = random.Random(f"unrelated {seed}")
+    facts = [
+        fact for pool in range(POOLS) if pool not in (TUNING, SHOWN) for fact in _pool(world, pool)
+    ]
+    plain = about_no_fact(world, rng)
+    found = []
+    for i in range(n):
+        fact = rng.choice(facts)
+        phrasing = rng.choice(world.trained(fact))
+        found.append((next(plain) if i % 2 else forms.statement(fact, phrasing)).text)
+    return found
 
 
 def _pool(world: World, seed: int) -> list[Triple]:

@@ -133,3 +133,12 @@ def corpus(world: World, n: int, seed: int = 0) -> list[str]:
     """`n` texts of the world, for second-moment statistics (and perplexity)."""
     rows = training_rows(world, seed=1_000_003 + seed)
     return [next(rows).text for _ in range(n)]
+
+
+def about_no_fact(world: World, rng: random.Random) -> Iterator[Row]:
+    """Sentences without a subject of the world: kinds of things, verbs, lists, counting."""
+    while True:
+        for make in (_kind, _agreement, _copying, _counting):
+            made = make(world, rng)
+            if made is not None:
+                yield made

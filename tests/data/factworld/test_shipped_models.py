@@ -15,7 +15,7 @@ from jaxedit.data.factworld import SHOWN, Item, World, corpus, downstream, edits
 from jaxedit.editors import D4S
 from jaxedit.editors.contexts import sample_contexts
 from jaxedit.editors.editor import take
-from jaxedit.editors.published import settings_for
+from jaxedit.editors.settings import settings_for
 from jaxedit.editors.statistics import second_moments
 from jaxedit.models.loading import load_model
 from jaxedit.models.transformer import Transformer
@@ -106,13 +106,12 @@ def test_one_memit_edit_takes_carries_and_keeps(name):
     the answer stays.
     """
     lm = shipped(name)
-    settings = settings_for(lm.config, f"embedded:{name}")
+    settings = settings_for(lm.config, f"embedded:{name}", "d4s")
     facts = edits(WORLD, 100, SHOWN)
     editor = D4S(
-        statistics=second_moments(lm, settings.layers, corpus(WORLD, 2000)).matrices,
+        statistics=second_moments(lm, settings["layers"], corpus(WORLD, 2000)).matrices,
         contexts=sample_contexts(lm, 0),
-        residual="recomputed",
-        **settings.fields(),
+        **{**settings, "residual": "recomputed"},
     )
     asked = {q.prompt: q.answer for fact in facts for q in fact.neighbours}
     known = dict(zip(asked, says(lm, asked.items()), strict=True))
