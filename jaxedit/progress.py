@@ -24,22 +24,23 @@ class Advance(Protocol):
 
 
 @contextmanager
-def progress(title: str, total: int, done: int = 0) -> Iterator[Advance]:
+def progress(title: str, total: int, done: int = 0, *, unit: str = "edits") -> Iterator[Advance]:
     """Shows edits done, edits a second and the time left.
 
     Args:
         title: what is being done.
         total: edits in the whole run.
         done: edits made by an earlier process.
+        unit: what is counted, if not edits.
     """
     if sys.stderr.isatty():
         with (
             logging_redirect_tqdm(),
-            tqdm(total=total, initial=done, desc=title, unit=" edits") as bar,
+            tqdm(total=total, initial=done, desc=title, unit=f" {unit}") as bar,
         ):
             yield lambda edits, note="": _move(bar, edits, note)
     else:
-        yield _Lines(title, total, done)
+        yield _Lines(title, total, done, unit)
 
 
 def _move(bar: tqdm, edits: int, note: str) -> None:
@@ -50,8 +51,8 @@ def _move(bar: tqdm, edits: int, note: str) -> None:
 class _Lines:
     """Logs a line at the end, and in between when some seconds have passed."""
 
-    def __init__(self, title: str, total: int, done: int):
-        self._title, self._total, self._done = title, total, done
+    def __init__(self, title: str, total: int, done: int, unit: str):
+        self._title, self._total, self._done, self._unit = title, total, done, unit
         self._said, self._done_then = time.monotonic(), done
 
     def __call__(self, edits: int, note: str = "") -> None:
@@ -63,11 +64,13 @@ class _Lines:
         self._said, self._done_then = now, self._done
         left = (self._total - self._done) / max(rate, 1e-9)
         logging.info(
-            "%s: %d of %d edits, %.2f edits/s, %.0f s left %s",
+            "%s: %d of %d %s, %.2f %s/s, %.0f s left %s",
             self._title,
             self._done,
             self._total,
+            self._unit,
             rate,
+            self._unit,
             left,
             note,
         )

@@ -1,0 +1,1 @@
+"""Questions about the methods themselves, each answered by a file that measures."""
