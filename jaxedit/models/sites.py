@@ -53,6 +53,7 @@ class Add:
     """Add ``value`` at ``positions`` of a site; differentiable in ``value``.
 
     positions [B] with value [B, F], or [B, P] with [B, P, F]: indices along T, below 0: nothing.
+    Or positions [B, T] bool with value [B, T, F] (or what broadcasts to it): where they are True.
     The sum is taken in the wider dtype and rounded to the site's.
     """
 
@@ -86,7 +87,10 @@ class Set:
 
 
 def _spread(positions: jax.Array, value: jax.Array, x: jax.Array):
-    """Pairs (where [B, T, 1], value [B, 1, F]), one a column of ``positions``."""
+    """Pairs (where [B, T, 1], value [B, 1|T, F]): one a column of indices, or one in all."""
+    if positions.dtype == bool:
+        yield positions[..., None], value
+        return
     if positions.ndim == 1:
         positions, value = positions[:, None], value[:, None]
     steps = jnp.arange(x.shape[1], dtype=positions.dtype)
