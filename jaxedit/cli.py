@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import itertools
 import logging as python_logging
-import runpy
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from jaxedit.config_files import call, json_config
 from jaxedit.errors import UserError
 from jaxedit.typed import suggestion
 
@@ -51,8 +51,13 @@ def run(main: Callable[[], None]) -> None:
 
 
 def config_flag(name: str = "config") -> flags.FlagHolder:
-    """``--config=file.py`` or ``file.py:variant``, and ``--config.a.b=value`` to change it."""
-    return config_flags.DEFINE_config_file(name, None, "a run's config file", lock_config=True)
+    """``--config=file.py`` or ``file.py:variant``, and ``--config.a.b=value`` to change it.
+
+    A ``.json`` file is a run's config as its directory keeps it.
+    """
+    holder = config_flags.DEFINE_config_file(name, None, "a run's config file", lock_config=True)
+    flags.FLAGS[name].parser = _ConfigFiles()
+    return holder
 
 
 def read_config(holder: flags.FlagHolder) -> Mapping[str, Any]:
@@ -64,6 +69,17 @@ def read_config(holder: flags.FlagHolder) -> Mapping[str, Any]:
     if holder.value is None:
         raise UserError("--config: missing; give a config file such as configs/quickstart.py")
     return holder.value.to_dict()
+
+
+def required(holder: flags.FlagHolder, example: str) -> str:
+    """The value of a flag that has no default.
+
+    Raises:
+        UserError: none was given.
+    """
+    if not holder.value:
+        raise UserError(f"--{holder.name}: missing; give one such as --{holder.name}={example}")
+    return holder.value
 
 
 def workdir_of(holder: flags.FlagHolder) -> Path:
@@ -140,18 +156,23 @@ def load_config(location: str) -> Any:
     """
     path, colon, variant = location.partition(":")
     where = f"--config={location}"
-    if not Path(path).is_file():
-        raise UserError(f"{where}: no such file")
-    try:
-        get_config = runpy.run_path(path).get("get_config")
-        if get_config is None:
-            raise UserError(f"{where}: has no function get_config; see configs/quickstart.py")
-        return get_config(variant) if colon else get_config()
-    except UserError:
-        raise
-    except Exception as error:
-        kind = type(error).__name__
-        raise UserError(f"{where}: the file does not run ({kind}: {_one_line(error)})") from error
+    if path.endswith(".json"):
+        return json_config(path, where)
+    return call(path, "get_config", where, *([variant] if colon else []))
+
+
+class _ConfigFiles(flags.ArgumentParser):
+    """``load_config`` in place of config_flags' own parser, which knows Python files alone."""
+
+    syntactic_help = "a config file"
+
+    def parse(self, argument: str) -> Any:
+        config = load_config(argument)
+        config.lock()
+        return config
+
+    def flag_type(self) -> str:
+        return "config file"
 
 
 def _check_override(config: Any, path: str, value: str) -> None:

@@ -1,6 +1,7 @@
-"""report.html and result.json of a run: one page, no network.
+"""report.html and result.json of a run: one page, no network. Of a batch, the plain table.
 
 python -m jaxedit.report --workdir=out/x      # writes both again from the run's records
+python -m jaxedit.report --batch=runs/methods.py --out=out/runs      # writes out/runs/methods.md
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import jinja2
 from absl import flags, logging
 
 from jaxedit import cli
+from jaxedit.batch import SCALE, batch_name, load_batch
+from jaxedit.errors import UserError
 from jaxedit.findings import pick
 from jaxedit.ledger import write_json, write_whole
 from jaxedit.metrics import Score
 from jaxedit.plots import pictures
 from jaxedit.results import run_result
+from jaxedit.tables import write_table
 
 COLUMNS = (
     ("efficacy", "exact", "target"),
@@ -243,10 +247,30 @@ def _protocol(result: Mapping[str, Any]) -> Iterator[dict[str, str]]:
             }
 
 
+def batch_report(path: str, scale: str, out: Path) -> None:
+    """Writes and prints the table of a batch, whatever of it is done.
+
+    Raises:
+        UserError: the batch file is wrong, there are no runs, or a record is broken.
+    """
+    batch = load_batch(path, scale)
+    if not out.is_dir():
+        raise UserError(f"--out={out}: no such directory; give the one that jaxedit.launch had")
+    name = batch_name(path, scale)
+    print(write_table(batch, out, name), end="")
+    logging.info("wrote %s", out / f"{name}.md")
+
+
 if __name__ == "__main__":
     _WORKDIR = flags.DEFINE_string("workdir", None, "the run's directory")
+    _BATCH = flags.DEFINE_string("batch", None, "a batch file: make its table instead")
+    _OUT = flags.DEFINE_string("out", None, "the directory of the batch's runs")
+    _SCALE = flags.DEFINE_string("scale", SCALE, "of the batch: tiny, paper, ...")
 
     def _main() -> None:
+        if _BATCH.value:
+            batch_report(_BATCH.value, _SCALE.value, Path(cli.required(_OUT, "out/runs")))
+            return
         workdir = cli.workdir_of(_WORKDIR)
         write_report(workdir)
         logging.info("wrote %s and %s", workdir / "result.json", workdir / "report.html")

@@ -1,0 +1,168 @@
+"""A batch: many runs under one title, such as those of a table of a paper.
+
+A batch file, runs/NAME.py, has ``get_batch(scale="tiny")`` that returns a `Batch`. A run's
+directory is named by the hash of its configuration, so that runs with the same configuration are
+made once, whichever batches name them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxedit.config import RunConfig, run_config
+from jaxedit.config_files import call
+from jaxedit.errors import UserError
+from jaxedit.experiment import check_settings
+from jaxedit.ledger import read_json
+from jaxedit.typed import suggestion
+
+DONE, PARTIAL, TODO = "done", "partial", "todo"
+SCALE = "tiny"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Runs by name.
+
+    Attributes:
+        title: of its table.
+        about: what is asked, and of which paper's table or figure it is the counterpart.
+        runs: name -> config, in the order in which they start.
+        configs: the same, checked and frozen.
+    """
+
+    title: str
+    about: str
+    runs: Mapping[str, ConfigDict | RunConfig | Mapping[str, Any]]
+    configs: Mapping[str, RunConfig] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Check every run.
+
+        Raises:
+            UserError: naming the run, and what is wrong with its config.
+        """
+        if not self.runs:
+            raise UserError("the batch has no runs; name at least one in Batch.runs")
+        checked = {name: _checked(name, raw) for name, raw in self.runs.items()}
+        object.__setattr__(self, "configs", checked)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One configuration of a batch, with the names that the batch has for it.
+
+    Attributes:
+        names: one, or more if runs of the batch are equal.
+        config: the run's.
+        out: directory that holds all runs.
+    """
+
+    names: tuple[str, ...]
+    config: RunConfig
+    out: Path
+
+    @property
+    def hash(self) -> str:
+        """Of the config; names everything below ``out`` that belongs to the run."""
+        return self.config.hash
+
+    @property
+    def workdir(self) -> Path:
+        """The run's directory."""
+        return self.out / self.hash
+
+    @property
+    def config_file(self) -> Path:
+        """The config, for the run's process."""
+        return self.out / f"{self.hash}.json"
+
+    @property
+    def log(self) -> Path:
+        """What the run's process printed, of every attempt."""
+        return self.out / f"{self.hash}.log"
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return ", ".join(self.names)
+
+    def state(self) -> str:
+        """ "done", "partial" if the run has begun, or "todo".
+
+        A report can be written of an unfinished run too, so its arms are counted; a broken one
+        is written again by running on.
+        """
+        if not (self.workdir / "config.json").exists():
+            return TODO
+        try:
+            reported = {arm["name"] for arm in read_json(self.workdir / "result.json")["arms"]}
+        except UserError:
+            return PARTIAL
+        return DONE if reported >= {arm.name for arm in self.config.arms} else PARTIAL
+
+
+def load_batch(path: str, scale: str = SCALE) -> Batch:
+    """The batch that a file describes, at a scale.
+
+    Raises:
+        UserError: there is no such file, it does not run, or one of its runs is wrong.
+    """
+    where = f"--batch={path}"
+    try:
+        batch = call(path, "get_batch", where, scale)
+    except UserError as error:
+        raise error if str(error).startswith("--") else UserError(f"{where}: {error}") from None
+    if not isinstance(batch, Batch):
+        raise UserError(f"{where}: get_batch returns {type(batch).__name__}, not a Batch")
+    return batch
+
+
+def batch_name(path: str, scale: str = SCALE) -> str:
+    """Of its files: runs/methods.py -> methods, at another scale methods-paper."""
+    stem = Path(path).stem
+    return stem if scale == SCALE else f"{stem}-{scale}"
+
+
+def jobs(batch: Batch, out: Path, only: str | None = None) -> tuple[Job, ...]:
+    """The different configurations of a batch.
+
+    Args:
+        batch: what to run.
+        out: directory that holds all runs.
+        only: a glob over names; None takes all.
+
+    Raises:
+        UserError: no name matches.
+    """
+    names: dict[str, list[str]] = {}
+    configs: dict[str, RunConfig] = {}
+    for name, config in batch.configs.items():
+        if only is None or fnmatchcase(name, only):
+            names.setdefault(config.hash, []).append(name)
+            configs[config.hash] = config
+    if not names:
+        raise UserError(
+            f"--only={only}: no run has such a name{suggestion(only or '', batch.runs)}"
+        )
+    return tuple(Job(tuple(names[key]), config, out) for key, config in configs.items())
+
+
+def _checked(name: str, raw: Any) -> RunConfig:
+    if not isinstance(name, str) or not name or not name.isprintable() or "|" in name:
+        raise UserError(f"run {name!r}: a name is one line without '|'; tables show it")
+    if not isinstance(raw, (RunConfig, ConfigDict, Mapping)):
+        raise UserError(f"run {name!r}: {raw!r} is no config; start from jaxedit.config.base()")
+    try:
+        config = raw if isinstance(raw, RunConfig) else run_config(raw)
+        for arm in config.arms:
+            check_settings(arm)
+    except UserError as error:
+        raise UserError(f"run {name!r}: {error}") from None
+    return config

@@ -1,0 +1,247 @@
+"""Many runs at once: none twice, none lost, and no failure stops another."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jaxedit import launch as entry
+from jaxedit.batch import jobs
+from jaxedit.errors import UserError
+from jaxedit.launch import launch, plan, write_names
+from jaxedit.ledger import locked, read_json
+from jaxedit.pool import work
+from jaxedit.slots import Slot, local_slots, usable_cores
+from tests.jobs import batch, player, story
+from tests.tiny_run import raw_config, write_inputs
+
+ONE = (Slot(0, ()),)
+TWO = (Slot(0, ()), Slot(1, ()))
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    lines: list[str] = []
+    monkeypatch.setattr(entry.logging, "info", lambda text, line: lines.append(text % line))
+    return lines
+
+
+def once(happened: Callable[[], bool], then: Callable[[], None]) -> threading.Thread:
+    """Does something as soon as something has happened."""
+
+    def watch() -> None:
+        deadline = time.monotonic() + 30
+        while not happened() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        then()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
+
+
+def interrupt(number: int) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), number)
+
+
+def test_a_failure_stops_nothing_and_is_told(tmp_path: Path, said: list[str]):
+    todo = jobs(batch("a", "bad", "worse", "empty", "b"), tmp_path)
+    told = {"bad": "fail", "worse": "die", "empty": "nothing"}
+    assert not launch(todo, ONE, player(told))
+    assert [job.state() for job in todo] == ["done", "partial", "partial", "partial", "done"]
+    assert said[-4] == "5 runs: 2 done now, 3 failed"
+    assert f"failed: bad: error: bad cannot (see {todo[1].log})" in said[-3]
+    assert "failed: worse: killed by SIGKILL, memory may have run out; it printed" in said[-2]
+    assert "failed: empty: it ended without a whole result.json" in said[-1]
+    assert "deep in the log\n" in todo[1].log.read_text()
+    assert any(line.startswith("failed  bad in 0 s") and "2 of 5, about" in line for line in said)
+
+    assert launch(todo, ONE, player({}))
+    assert said[-1] == "5 runs: 3 done now, 2 done before"
+    assert story(tmp_path).count("begin a") == 1
+    assert todo[1].log.read_text().count("$ ") == 2
+
+
+def test_a_run_that_two_batches_name_is_made_once(tmp_path: Path):
+    assert launch(jobs(batch("a", "b"), tmp_path), ONE, player({}))
+    assert launch(jobs(batch("other a", "other b", "c"), tmp_path), ONE, player({}))
+    begun = [line for line in story(tmp_path) if line.startswith("begin")]
+    assert begun == ["begin a", "begin b", "begin c"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_and_given_again(tmp_path: Path, said: list[str], number: int):
+    todo, told = jobs(batch("a", "b", "c"), tmp_path), {"b": "wait"}
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    thread = once(lambda: (todo[1].workdir / "half").exists(), interrupt(number))
+    with pytest.raises(KeyboardInterrupt):
+        launch(todo, ONE, player(told))
+    thread.join()
+    assert handlers == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    assert said[-1] == "stopped b"
+    with locked(todo[1].workdir):  # nobody is left there
+        assert [job.state() for job in todo] == ["done", "partial", "todo"]
+    assert launch(todo, ONE, player(told))
+    assert [line.split(" [")[0] for line in story(tmp_path)] == [
+        *("begin a", "end a", "begin b", "begin b", "end b", "begin c", "end c")
+    ]
+
+
+def test_a_run_that_does_not_listen_is_ended_by_a_second_signal(tmp_path: Path):
+    [job] = jobs(batch("a"), tmp_path)
+    begun = time.monotonic()
+
+    def twice() -> None:
+        interrupt(signal.SIGINT)()
+        time.sleep(0.3)
+        interrupt(signal.SIGINT)()
+
+    thread = once(lambda: (job.workdir / "half").exists(), twice)
+    with pytest.raises(KeyboardInterrupt):
+        launch([job], ONE, player({"a": "stubborn"}))
+    thread.join()
+    with locked(job.workdir):
+        assert time.monotonic() - begun < 30
+
+
+def test_as_many_at_a_time_as_there_are_slots(tmp_path: Path):
+    todo = jobs(batch("a", "b", "c", "d"), tmp_path)
+    # Both of a pair end only once the other has begun: with one slot this would take for ever.
+    pairs = {"a": todo[1], "b": todo[0], "c": todo[3], "d": todo[2]}
+    told = {name: f"after {other.workdir / 'config.json'}" for name, other in pairs.items()}
+    at_once, most = 0, 0
+    for event in work(todo, TWO, player(told)):
+        at_once += {"started": 1, "done": -1}[event.kind]
+        most = max(most, at_once)
+    assert most == 2 and at_once == 0
+    active = 0
+    for line in story(tmp_path):
+        active += 1 if line.startswith("begin") else -1
+        assert 0 <= active <= 2
+
+
+def test_two_launches_share_the_work(tmp_path: Path):
+    todo = jobs(batch("a", "b", "c", "d"), tmp_path)
+    gate = tmp_path / "gate"
+    command = player({"a": f"after {gate}"})
+    first = work(todo, ONE, command)
+    assert next(first).kind == "started"
+    events = [(event.kind, event.job.label) for event in work(todo, ONE, command)]
+    assert events == [
+        *[(kind, name) for name in "bcd" for kind in ("started", "done")],
+        ("busy", "a"),
+    ]
+    gate.touch()
+    assert [event.kind for event in first] == ["done", "skipped", "skipped", "skipped"]
+    assert sorted(line for line in story(tmp_path) if line.startswith("begin")) == [
+        f"begin {name}" for name in "abcd"
+    ]
+
+
+def test_a_run_that_was_started_by_hand_is_left_alone(tmp_path: Path, said: list[str]):
+    [job] = jobs(batch("a"), tmp_path)
+    with locked(job.workdir):
+        assert not launch([job], ONE, player({}))
+    assert said[-2] == "1 runs: 1 busy"
+    assert f"busy: a: --workdir={job.workdir}: process {os.getpid()} runs there" in said[-1]
+    assert story(tmp_path) == []
+
+
+def test_leaving_the_loop_leaves_no_process_behind(tmp_path: Path):
+    [job] = jobs(batch("a"), tmp_path)
+    events = work([job], ONE, player({"a": "wait"}))
+    next(events)
+    while not (job.workdir / "half").exists():
+        time.sleep(0.01)
+    events.close()
+    with locked(job.workdir):
+        assert job.state() == "partial"
+
+
+def test_slots_share_the_cores_out():
+    cores = tuple(range(4, 10))
+    assert [slot.cores for slot in local_slots(None, cores, ())] == [(4, 5), (6, 7), (8, 9)]
+    assert [slot.cores for slot in local_slots(4, cores, ())] == [(4,), (5, 6), (7,), (8, 9)]
+    assert [slot.cores for slot in local_slots(3, (0, 1), ())] == [(0,), (0,), (1,)]
+    assert [slot.cores for slot in local_slots(None, (0,), ())] == [(0,)]
+    assert [slot.cores for slot in local_slots(None, (), ())] == [()]
+    gpus = local_slots(None, cores, ("0", "MIG-7"))
+    assert [str(slot) for slot in gpus] == ["GPU 0", "GPU MIG-7"]
+    assert gpus[1].environment == {"CUDA_VISIBLE_DEVICES": "MIG-7"} and gpus[1].cores == (7, 8, 9)
+    assert len(local_slots(1, cores, ("0", "1"))) == 1
+    with pytest.raises(UserError, match=r"--slots=3: a run takes a whole GPU, .* shows 2"):
+        local_slots(3, cores, ("0", "1"))
+    with pytest.raises(UserError, match=r"--slots=0: must be at least 1"):
+        local_slots(0, cores, ())
+
+
+def test_a_run_has_the_cores_of_its_slot(tmp_path: Path):
+    ours = usable_cores()
+    slots = local_slots(len(ours), ours, ())[-1:]
+    assert launch(jobs(batch("a"), tmp_path), slots, player({}))
+    assert story(tmp_path)[-1] == f"end a {[ours[-1]]}"
+    assert usable_cores() == ours
+
+
+def test_what_would_be_done(tmp_path: Path):
+    trial = batch("a", "b")
+    todo = jobs(trial, tmp_path)
+    assert launch(todo[:1], ONE, player({}))
+    first, second, counts = plan(todo)
+    assert first == f"done    {todo[0].hash}  a  (d4s)" and second.startswith("todo ")
+    assert counts == "1 done, 1 todo"
+    write_names(trial, tmp_path, "trial")
+    names = {"a": todo[0].hash, "b": todo[1].hash}
+    assert read_json(tmp_path / "trial.json")["runs"] == names
+    with pytest.raises(UserError, match=r"cannot write there"):
+        write_names(trial, todo[0].log, "trial")
+
+
+BATCH_FILE = """
+from jaxedit.batch import Batch
+
+def get_batch(scale="tiny"):
+    whole = {raw!r}
+    return Batch("Trial", "Two arms, and one of them alone.", {{
+        "both": whole,
+        "one": {{**whole, "arms": {{"memit": whole["arms"]["memit"]}}}},
+        "broken": {{**whole, "layers": (7,)}},
+    }})
+"""
+
+
+def call(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"jaxedit.{module}", *arguments]
+    environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_looking_writes_nothing(tmp_path: Path):
+    path, out = tmp_path / "trial.py", tmp_path / "out"
+    path.write_text(BATCH_FILE.format(raw=raw_config(tmp_path)))
+    shown = call("launch", f"--batch={path}", f"--out={out}", "--only=b*", "--dry_run")
+    assert shown.returncode == 0 and shown.stdout.endswith("\n2 todo\n"), shown.stderr
+    assert not out.exists()
+
+
+@pytest.mark.slow
+def test_real_runs_and_their_table(tmp_path: Path):
+    path, out = tmp_path / "trial.py", tmp_path / "out"
+    path.write_text(BATCH_FILE.format(raw=raw_config(write_inputs(tmp_path / "inputs"))))
+    flags = (f"--batch={path}", f"--out={out}")
+    done = call("launch", *flags)
+    assert done.returncode == 1, done.stderr
+    assert "3 runs: 2 done now, 1 failed" in done.stderr
+    assert "failed: broken: error: --config.layers: layer 7 does not exist" in done.stderr
+    table = call("report", *flags)
+    assert table.returncode == 0, table.stderr
+    assert table.stdout == (out / "trial.md").read_text()
+    assert "2 of 3 runs are done." in table.stdout and "Efficacy by number of" in table.stdout
+    again = call("launch", *flags, "--only=[bo]*[he]")
+    assert again.returncode == 0 and "2 runs: 2 done before" in again.stderr
