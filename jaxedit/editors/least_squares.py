@@ -293,9 +293,9 @@ SINGULAR = 1e-12  # smallest over largest singular value below which equations c
 
 def _regular(gram: jax.Array, what: str) -> jax.Array:
     """The matrix of the equations, with a ridge on its diagonal where it is singular."""
+    if not np.isfinite(np.asarray(gram)).all():
+        raise FloatingPointError(f"{what} are zero or not finite")
     values = np.linalg.svd(np.asarray(gram), compute_uv=False)
-    if not np.isfinite(values).all() or not values[0]:
-        raise FloatingPointError(f"{what} give a matrix that is zero or not finite")
     if values[-1] > SINGULAR * values[0]:
         return gram
     ridge = 1e-8 * values[0]

@@ -35,6 +35,8 @@ BLOCK_OUT = "block.out"
 MLP_OUT = "mlp.down.out"
 ATTENTION_OUT = "attn.o.out"
 Sites = tuple[str, ...]
+WINDOWS = (6, 10, 16)
+COLUMNS = 16  # rows are cut to a multiple of this
 
 
 @dataclass(frozen=True)
@@ -118,25 +120,46 @@ def optimise_values(
     A loss that is not finite is returned as such; `updates` then tells the step.
     """
     few = lm.mesh.devices[0].platform == "cpu"
-    call = data_parallel(
-        _optimise,
-        lm.mesh,
-        chunk=chunk or (8 if few else 32),
-        config=lm.config,
-        layer=layer,
-        settings=settings,
-        sites=sites,
-        window=_window(rows),
-        trace=trace,
-    )
-    return call(lm.params, rows)
+    size = (chunk or (8 if few else 32)) * lm.mesh.data
+    tails = np.asarray(_ends(rows.mask) - rows.lookup).max(-1)  # [n]
+    order = np.argsort(tails, kind="stable")  # facts of like tails together: little is padded
+    parts = []
+    for start in range(0, len(order), size):
+        own = order[start : start + size]
+        part = _trimmed(jax.tree.map(lambda x, i=own: np.asarray(x)[i], rows))
+        call = data_parallel(
+            _optimise,
+            lm.mesh,
+            chunk=size // lm.mesh.data,
+            config=lm.config,
+            layer=layer,
+            settings=settings,
+            sites=sites,
+            window=min(_window(int(tails[own].max())), part.ids.shape[-1]),
+            trace=trace,
+        )
+        parts.append(call(lm.params, part))
+    if len(parts) == 1 and (order == np.arange(len(order))).all():
+        return parts[0]
+    back = np.argsort(order)
+    return jax.tree.map(lambda *x: np.concatenate([np.asarray(y) for y in x])[back], *parts)
 
 
-def _window(inputs: ValueRows) -> int:
-    """Columns from the subject's last token to the end of the longest such tail."""
-    ends = inputs.mask.shape[-1] - np.asarray(inputs.mask)[..., ::-1].argmax(-1)  # [n, R]
-    longest = int((ends - inputs.lookup).max())
-    return min(round_up(longest, 8), int(inputs.ids.shape[-1]))
+def _ends(mask: Any) -> np.ndarray:
+    """One past the last real column, [...] of mask [..., T]."""
+    mask = np.asarray(mask)
+    return mask.shape[-1] - mask[..., ::-1].argmax(-1)
+
+
+def _trimmed(rows: ValueRows) -> ValueRows:
+    """Without the columns on the right that no row of these facts needs."""
+    width = min(round_up(int(_ends(rows.mask).max()), COLUMNS), rows.ids.shape[-1])
+    return rows._replace(ids=rows.ids[..., :width], mask=rows.mask[..., :width])
+
+
+def _window(longest: int) -> int:
+    """Columns of the tails, the longest of which has so many: few sizes, the first ones small."""
+    return next((size for size in WINDOWS if longest <= size), round_up(longest, 16))
 
 
 class _Tail(NamedTuple):
