@@ -258,11 +258,7 @@ def _settings(editor: Any) -> dict[str, Any]:
         for field in dataclasses.fields(editor)
         if field.init and field.name != "statistics"
     }
-    plain = {
-        name: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
-        for name, value in kept.items()
-    }
-    return json.loads(json.dumps(plain))
+    return json.loads(json.dumps(kept, default=dataclasses.asdict))
 
 
 def _apply(

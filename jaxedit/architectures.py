@@ -49,6 +49,33 @@ _LLAMA3 = {
     "vocab_size": 128256,
 }
 
+_MISTRAL = {
+    **_LLAMA2,
+    "model_type": "mistral",
+    "intermediate_size": 14336,
+    "max_position_embeddings": 32768,
+    "num_key_value_heads": 8,
+    "rope_theta": 10000.0,
+    "sliding_window": 4096,
+}
+
+_QWEN25 = {
+    **_LLAMA2,
+    "model_type": "qwen2",
+    "bos_token_id": 151643,
+    "eos_token_id": 151645,
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "max_position_embeddings": 32768,
+    "num_attention_heads": 28,
+    "num_hidden_layers": 28,
+    "num_key_value_heads": 4,
+    "rms_norm_eps": 1e-06,
+    "rope_theta": 1000000.0,
+    "use_sliding_window": False,
+    "vocab_size": 152064,
+}
+
 _GPT2_XL = {
     "model_type": "gpt2",
     "activation_function": "gelu_new",
@@ -67,4 +94,6 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "openai-community/gpt2-xl": _GPT2_XL,
     "meta-llama/Llama-2-7b-hf": _LLAMA2,
     "meta-llama/Meta-Llama-3-8B": _LLAMA3,
+    "mistralai/Mistral-7B-v0.1": _MISTRAL,
+    "Qwen/Qwen2.5-7B-Instruct": _QWEN25,
 }

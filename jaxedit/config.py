@@ -24,7 +24,7 @@ from jaxedit.typed import build
 DTYPES = ("float32", "bfloat16")
 MOMENTS = ("before", "immediate", "checkpoint", "after_all")
 ORDERS = ("file", "shuffled")
-COMMON = ("title", "layers", "batch", "rect", "prune")  # of an arm, whatever its method
+COMMON = ("title", "layers", "batch", "alone", "rect", "prune")  # of an arm, whatever its method
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class StatisticsConfig:
         source: a text file, "embedded" (the embedded model's own world), or "model" (text
             sampled from the model itself).
         tokens: how many; None is ten times the width of the edited layers' keys.
+        documents: how many documents in place of that (published: 100,000).
+        length: tokens kept of a document; None is the model's maximum.
         cache: directory that keeps them under a hash of model, layer, text and count; None is
             the user's cache directory.
         seed: of the text sampled from the model.
@@ -68,6 +70,8 @@ class StatisticsConfig:
 
     source: str = "model"
     tokens: int | None = None
+    documents: int | None = None
+    length: int | None = None
     cache: str | None = None
     seed: int = 0
 
@@ -125,6 +129,8 @@ class ArmConfig:
         title: what tables and figures call it.
         layers: of this arm alone; None takes the run's.
         batch: facts an update.
+        alone: every update starts from the unedited model: facts edited singly, or batch by batch,
+            each scored on its own; nothing accumulates.
         rect: keep only this share of each update's entries, those that change their weight most in
             proportion (RECT); None keeps all.
         prune: base of the logarithm that large singular values of the whole change are bent by
@@ -138,6 +144,7 @@ class ArmConfig:
     title: str
     layers: tuple[int, ...] | None = None
     batch: int = 1
+    alone: bool = False
     rect: float | None = None
     prune: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -217,6 +224,7 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
             "title": arm.title,
             "layers": arm.layers,
             "batch": arm.batch,
+            "alone": arm.alone,
             "rect": arm.rect,
             "prune": arm.prune,
             **arm.settings,
@@ -243,7 +251,7 @@ def arms(**named: Mapping[str, Any]) -> ConfigDict:
 
 def _arm_defaults() -> dict[str, Any]:
     empty = {"layers": placeholder(tuple), "rect": placeholder(float), "prune": placeholder(float)}
-    return {**empty, "batch": 1}
+    return {**empty, "batch": 1, "alone": False}
 
 
 def _defaults(cls: type, leave_out: tuple[str, ...] = ()) -> ConfigDict:
@@ -302,6 +310,8 @@ def _check(config: RunConfig) -> None:
     positive = {
         "facts.limit": config.facts.limit,
         "statistics.tokens": config.statistics.tokens,
+        "statistics.documents": config.statistics.documents,
+        "statistics.length": config.statistics.length,
         "eval.every": config.eval.every,
         "eval.max_new_tokens": config.eval.max_new_tokens,
         "eval.heldout_texts": config.eval.heldout_texts,
@@ -324,6 +334,8 @@ def _check(config: RunConfig) -> None:
         if layers is not None and (not layers or tuple(sorted(set(layers))) != layers):
             raise UserError(f"--config.{where}: layers must ascend, each once; got {layers}")
     for arm in config.arms:
+        if arm.alone and not config.eval.immediate:
+            raise UserError(f"--config.eval.immediate: arm {arm.name} edits alone and needs it")
         if arm.rect is not None and not 0 < arm.rect <= 1:
             raise UserError(f"--config.arms.{arm.name}.rect: must be above 0 and at most 1")
         if arm.prune is not None and arm.prune <= 1:

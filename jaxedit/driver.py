@@ -94,6 +94,8 @@ def edits(
     state: Any,
     blocks: Sequence[Block],
     asking: Questions,
+    *,
+    alone: bool = False,
 ) -> Iterator[Update]:
     """Goes through the blocks from ``state`` on and yields after every update.
 
@@ -104,16 +106,19 @@ def edits(
         state: the editor's, before the first block.
         blocks: what is still to do (`schedule.schedule`).
         asking: what is asked after the updates.
+        alone: every update starts from the unedited model; only ``immediate`` means anything.
 
     Raises:
         UserError: a loss or weight is not finite; names the fact, the layer or the step.
     """
+    unedited = editor.init(lm) if alone else None
     for block in blocks:
         begun = time.perf_counter()
         prepared = editor.prepare(lm, facts[block.start : block.stop])
         preparing = (time.perf_counter() - begun) / (block.stop - block.start)
         for turn in block.turns:
             begun = time.perf_counter()
+            state = unedited if alone else state
             own = take(prepared, turn.start - block.start, turn.stop - block.start)
             state, log = _edit(lm, editor, state, own, facts[turn.start : turn.stop], turn)
             snapshot = None
@@ -126,7 +131,7 @@ def edits(
             _check_norms(norms, facts[turn.stop - 1], turn)
             done = time.perf_counter()
             immediate = _immediate(edited, asking, turn)
-            so_far = _so_far(edited, asking, turn)
+            so_far = [] if alone else _so_far(edited, asking, turn)
             harm = None
             if turn.evaluate or turn.stop == len(facts):
                 harm = edited_damage(editor, edited, lm, asking, turn.stop)

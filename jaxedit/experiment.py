@@ -168,8 +168,15 @@ def open_resources(experiment: Experiment, contexts: Contexts | None = None) -> 
     moments = Moments({}, 0)
     if layers:
         cache = None if config.statistics.cache is None else Path(config.statistics.cache)
+        asked = config.statistics
         moments = statistics(
-            lm, layers, corpus(config), tokens=config.statistics.tokens, cache=cache
+            lm,
+            layers,
+            corpus(config),
+            tokens=asked.tokens,
+            documents=asked.documents,
+            length=asked.length,
+            cache=cache,
         )
     if contexts is None and any("contexts" in fields(arm.method) for arm in config.arms):
         contexts = config.contexts.templates or sample_contexts(lm, config.contexts.seed)

@@ -12,12 +12,14 @@ the model does not know are left out of tracing, and counted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags, logging
 
 from jaxedit import cli
 from jaxedit.config import DTYPES
+from jaxedit.data.fact import Fact
 from jaxedit.effects import suggested_layers
 from jaxedit.errors import UserError
 from jaxedit.ledger import locked, refuse_if_busy, write_json
@@ -33,7 +35,7 @@ from jaxedit.locating import (
     trace_record,
 )
 from jaxedit.models.loading import load_model
-from jaxedit.sweep import Window, best
+from jaxedit.sweep import Tried, Window, best
 
 
 def locate(task: Task, workdir: Path, *, tracing: bool = True, sweeping: bool = True) -> Window:
@@ -55,23 +57,17 @@ def locate(task: Task, workdir: Path, *, tracing: bool = True, sweeping: bool = 
     lm = load_model(task.model, task.dtype)
     how = editing(task, lm)
     traced = trace_facts(task, lm, facts) if tracing else None
-    tried, edited = sweep_layers(task, lm, facts, how) if sweeping else ([], [])
-    if tried:
-        top = best(tried)
-        layers = top.layers
-        why = (
-            f"best of {len(tried)} windows by single edits of {len(edited)} facts with "
-            f"{task.method} (harmonic mean {100 * top.harmonic:.1f} %)"
-        )
-    else:
-        assert traced is not None
-        layers = suggested_layers(traced.effects, how.length, lm.config.n_layers)
-        why = "around the peak of causal tracing (MLPs, last subject token)"
     with locked(workdir):
-        if traced is not None:
+        if traced is not None:  # at once: the sweep takes longer, and may be stopped
             write_json(workdir / "trace.json", trace_record(task, traced, facts, lm))
+        tried, edited = sweep_layers(task, lm, facts, how) if sweeping else ([], [])
         if tried:
             write_json(workdir / "sweep.json", sweep_record(task, tried, edited))
+            layers, why = _by_sweep(task, tried, edited)
+        else:
+            assert traced is not None
+            layers = suggested_layers(traced.effects, how.length, lm.config.n_layers)
+            why = "around the peak of causal tracing (MLPs, last subject token)"
         write_run_config(workdir, task, layers, why, how.settings, facts, edited)
         effects, window = (traced.effects, traced.settings.window) if traced else (None, 0)
         draw(workdir / "locate.png", task.model, effects, window, tried, layers)
@@ -83,6 +79,15 @@ def locate(task: Task, workdir: Path, *, tracing: bool = True, sweeping: bool = 
     logging.info("layers %s: %s", ", ".join(map(str, layers)), why)
     logging.info("config: %s, picture: %s", workdir / "config.py", workdir / "locate.png")
     return layers
+
+
+def _by_sweep(task: Task, tried: Sequence[Tried], edited: Sequence[Fact]) -> tuple[Window, str]:
+    """The best window, and how it was found."""
+    top = best(tried)
+    return top.layers, (
+        f"best of {len(tried)} windows by single edits of {len(edited)} facts with "
+        f"{task.method} (harmonic mean {100 * top.harmonic:.1f} %)"
+    )
 
 
 if __name__ == "__main__":

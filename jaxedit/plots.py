@@ -21,6 +21,7 @@ from jaxedit.findings import curve, layer_name, pick
 
 INK = "#12ab34"  # stands for the page's text colour until the SVG is written
 COLOURS = ("#3b7dd8", "#e07b39", "#2a9d76", "#b65fcf", "#c9a227", "#d1495b")
+DASHES = ("-", "--", ":")
 METRICS = (("efficacy", "target"), ("paraphrase", "target"), ("specificity", "unedited"))
 WINDOW = 11  # edits that a running median looks at
 Arm = Mapping[str, Any]
@@ -65,7 +66,9 @@ def pictures(result: Mapping[str, Any]) -> list[Picture]:
     if not arms:
         return []
     scale = _scale(result)
-    found = [draw(arms, scale) for draw in (_against_edits, _norms, _probability, _retention)]
+    found = [
+        draw(arms, scale) for draw in (_against_edits, _damage, _norms, _probability, _retention)
+    ]
     return [picture for picture in found if picture is not None]
 
 
@@ -82,13 +85,13 @@ def _against_edits(arms: Sequence[Arm], scale: str) -> Picture | None:
 
     def panel(metric: str, against: str) -> str:
         def draw(axes: Axes) -> None:
-            for colour, arm in zip(COLOURS, arms, strict=False):
+            for style, arm in zip(_styles(arms), arms, strict=True):
                 points = curve(arm, metric, against=against)
                 edits = [x for x, _ in points]
                 values = [100 * score["value"] for _, score in points]
                 low, high = np.array([s["interval"] for _, s in points]).reshape(-1, 2).T * 100
-                axes.fill_between(edits, low, high, color=colour, alpha=0.15, linewidth=0)
-                axes.plot(edits, values, color=colour, marker="o", ms=3.5, label=arm["title"])
+                axes.fill_between(edits, low, high, color=style["color"], alpha=0.15, linewidth=0)
+                axes.plot(edits, values, **style, marker="o", ms=3.5, label=arm["title"])
             axes.set(title=metric, xlabel="edits", ylabel="%", ylim=(-3, 103), xlim=(0, None))
             axes.legend(loc="lower left")
 
@@ -101,6 +104,45 @@ def _against_edits(arms: Sequence[Arm], scale: str) -> Picture | None:
     )
     panels = tuple(panel(metric, against) for metric, against in METRICS)
     return Picture("along", "Scores against the number of edits", caption, panels)
+
+
+def _damage(arms: Sequence[Arm], scale: str) -> Picture | None:
+    """What the edits cost the model: held-out perplexity, condition of the edited matrices."""
+    drawn = [arm for arm in arms if len(arm.get("damage", ())) > 1]
+    if not drawn:
+        return None
+
+    def panel(title: str, read: Callable[[Mapping[str, Any]], float | None]) -> str:
+        def draw(axes: Axes) -> None:
+            for style, arm in zip(_styles(drawn), drawn, strict=True):
+                points = [(record["step"], read(record)) for record in arm["damage"]]
+                known = [(x, y) for x, y in points if y is not None and np.isfinite(y)]
+                if known:
+                    axes.plot(
+                        *zip(*known, strict=True), **style, marker="o", ms=3, label=arm["title"]
+                    )
+            axes.set(title=title, xlabel="edits", yscale="log", xlim=(0, None))
+            axes.legend(loc="upper left")
+
+        return _svg(f"damage-{title}", draw)
+
+    panels = [panel("largest condition number", lambda r: max(r["condition"].values()))]
+    if any(record["perplexity"] for arm in drawn for record in arm["damage"]):
+        perplexity = lambda r: r["perplexity"] and r["perplexity"]["value"]  # noqa: E731
+        panels.insert(0, panel("held-out perplexity", perplexity))
+    caption = (
+        "Perplexity of text that has nothing to do with the edits, pooled over its tokens, and "
+        f"the largest over the smallest singular value of the worst edited matrix. {scale}."
+    )
+    return Picture("damage", "Damage to the model", caption, tuple(panels))
+
+
+def _styles(arms: Sequence[Arm]) -> list[dict[str, Any]]:
+    """A colour an arm, and another dash once the colours are used up."""
+    return [
+        {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i // len(COLOURS) % len(DASHES)]}
+        for i in range(len(arms))
+    ]
 
 
 def _norms(arms: Sequence[Arm], scale: str) -> Picture | None:
@@ -158,7 +200,8 @@ def _probability(arms: Sequence[Arm], scale: str) -> Picture | None:
         "Probability of the whole target at the fact's own prompt, right after its edit; the "
         f"line is the median of the {WINDOW} edits around. {scale}."
     )
-    panels = tuple(panel(arm, colour) for arm, colour in zip(drawn, COLOURS, strict=False))
+    styles = _styles(drawn)
+    panels = tuple(panel(arm, s["color"]) for arm, s in zip(drawn, styles, strict=True))
     return Picture("probability", "Target probability along the run", caption, panels)
 
 
@@ -169,11 +212,11 @@ def _retention(arms: Sequence[Arm], scale: str) -> Picture | None:
         return None
 
     def draw(axes: Axes) -> None:
-        for colour, arm in zip(COLOURS, drawn, strict=False):
+        for style, arm in zip(_styles(drawn), drawn, strict=True):
             points = _retained(arm)
             places = [(point["first"] + point["last"]) / 2 + 1 for point in points]
             values = [100 * point["score"]["value"] for point in points]
-            axes.plot(places, values, color=colour, marker="o", ms=3.5, label=arm["title"])
+            axes.plot(places, values, **style, marker="o", ms=3.5, label=arm["title"])
         axes.set(xlabel="place in the order of editing", ylabel="efficacy, %")
         axes.set(ylim=(-3, 103), xlim=(0, None))
         axes.legend(loc="lower left")

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from jaxedit.architectures import ARCHITECTURES
 from jaxedit.config import ArmConfig, RunConfig
+from jaxedit.editors.settings import fields
 from jaxedit.errors import UserError
 from jaxedit.experiment import arm_settings
 from jaxedit.models import ModelConfig, param_shapes
@@ -139,18 +140,21 @@ def _cgroup_limit() -> int:
 
 
 def _of_arm(run: RunConfig, model: ModelConfig, arm: ArmConfig) -> Estimate:
-    layers = arm_settings(run, arm, model)["layers"]
+    settings = arm_settings(run, arm, model)
+    layers = settings["layers"] or tuple(range(model.n_layers))
     width = jnp.dtype(run.dtype).itemsize
     kernel = model.d_ff * model.d_model
+    if "block" in settings.get("modules", ()):
+        kernel = 2 * kernel + 4 * model.d_model**2
     square = model.d_ff**2 * DOUBLE * len(layers)
-    state = _editor_state(arm.method, kernel * DOUBLE * len(layers), square)
+    needs_statistics = "statistics" in fields(arm.method)
+    state = _editor_state(arm.method, kernel * len(layers), square)
     parts = [
         Part("parameters", _parameters(model, run.dtype), "always"),
-        Part("statistics, sums of a batch and of all", 2 * square, "statistics"),
-        Part("edited kernels, float32, old and new", 2 * kernel * 4 * len(layers), "editing"),
-        Part("lambda C and its factor, float64", 2 * square, "editing"),
+        Part("edited leaves, float32, old and new", 2 * kernel * 4 * len(layers), "editing"),
         *(Part(name, size, "editing") for name, size in state.items()),
-        Part("values: activations", _values(model, layers, width), "editing"),
+        *(_solving(square) if needs_statistics else ()),
+        Part("activations of values or training", _values(model, layers, width), "editing"),
         Part("scores: logits and key-value cache", _scores(run, model, width), "editing"),
         Part(
             "a checkpoint, also on the host",
@@ -166,18 +170,37 @@ def _parameters(model: ModelConfig, dtype: str) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
-def _editor_state(method: str, kernels: int, squares: int) -> Mapping[str, int]:
-    """D4S keeps sums, inverse and delta of every layer; MEMIT needs the edited kernels alone."""
-    if method != "d4s":
-        return {}
-    return {
-        "D4S sums R K^T and K K^T, float64": kernels + squares,
-        "D4S inverse and delta, float64": kernels + squares,
-    }
+def _solving(squares: int) -> tuple[Part, Part]:
+    return (
+        Part("statistics, sums of a batch and of all", 2 * squares, "statistics"),
+        Part("lambda C and its factor, float64", 2 * squares, "editing"),
+    )
 
 
-def _checkpoint(method: str, kernels: int, squares: int) -> int:
-    return kernels * DOUBLE + squares if method == "d4s" else kernels * 4
+def _editor_state(method: str, entries: int, squares: int) -> Mapping[str, int]:
+    """What a method keeps beside the edited leaves.
+
+    Args:
+        method: its name.
+        entries: of all edited matrices.
+        squares: bytes of a float64 matrix as wide as the keys, for all layers.
+    """
+    if method == "d4s":
+        return {
+            "D4S sums R K^T and K K^T, float64": entries * DOUBLE + squares,
+            "D4S inverse and delta, float64": entries * DOUBLE + squares,
+        }
+    if method == "alphaedit":  # null spaces of nearly the whole width, at most
+        return {"null spaces, sums of keys and their inverse, float64": 3 * squares}
+    if method in ("ft", "ft_l", "ft_m", "locft_bf"):
+        return {"gradient and Adam's moments, float32": 3 * 4 * entries}
+    return {}
+
+
+def _checkpoint(method: str, entries: int, squares: int) -> int:
+    if method == "d4s":
+        return entries * DOUBLE + squares
+    return entries * 4 + (squares if method == "alphaedit" else 0)
 
 
 def _values(model: ModelConfig, layers: tuple[int, ...], width: int) -> int:

@@ -93,6 +93,7 @@ def arm_result(workdir: Path, config: RunConfig, arm: ArmConfig) -> dict[str, An
         "after_all": _dicts(scores(after_all, before, seed=config.seed)),
         "along": [_without_kind(record) for record in records if record["kind"] == "scores"],
         "norms": [_without_kind(record) for record in records if record["kind"] == "norms"],
+        "damage": [_without_kind(record) for record in records if record["kind"] == "damage"],
         "edit_log": [_without_kind(record) for record in records if record["kind"] == "edit"],
         "retention": [
             {"first": point.first, "last": point.last, "score": point.score.to_dict()}

@@ -144,12 +144,20 @@ def run_arm(workdir: Path, experiment: Experiment, arm: ArmConfig, resources: Re
     with Checkpoints(files.checkpoints, keep=keep) as checkpoints:
         state, step = _start(experiment, arm, editor, checkpoints, files)
         state = _edit_on(experiment, arm, editor, checkpoints, files, state, step)
-    edited = editor.bind(experiment.lm, state)
+    _write_answers(files.after_all, _final_answers(experiment, arm, editor, files, state))
+    write_json(files.result, arm_result(workdir, experiment.config, arm))
+
+
+def _final_answers(
+    experiment: Experiment, arm: ArmConfig, editor: Editor, files: ArmFiles, state: Any
+) -> list[Answer]:
+    """About all facts: on the model with all edits, or each on the model of its own edit."""
+    if arm.alone:
+        return [Answer.from_dict(line["answer"]) for line in files.generations.read()]
     count = len(experiment.facts)
     logging.info("%s: scoring all %d facts after all edits", arm.title, count)
-    answers = experiment.questions().answers(edited, "after_all", edits=count, start=0, stop=count)
-    _write_answers(files.after_all, answers)
-    write_json(files.result, arm_result(workdir, experiment.config, arm))
+    edited = editor.bind(experiment.lm, state)
+    return experiment.questions().answers(edited, "after_all", edits=count, start=0, stop=count)
 
 
 def _start(
@@ -198,7 +206,9 @@ def _edit_on(
         start=step,
     )
     before = read_answers(files.directory.parent / "before.jsonl")
-    updates = driver.edits(experiment.lm, editor, facts, state, blocks, experiment.questions())
+    updates = driver.edits(
+        experiment.lm, editor, facts, state, blocks, experiment.questions(), alone=arm.alone
+    )
     with progress(arm.title, len(facts), step) as advance:
         for update in updates:
             state = update.state

@@ -62,6 +62,7 @@ def arm_row(job: Job, arm: ArmConfig) -> Row:
     if result:
         cells |= {column: _score(scores, column) for column in EXACT}
         cells["norm ratio"] = _growth(records)
+        cells["condition ratio"] = _worse_condition(records)
         if result["timing"]:
             cells["s an edit"] = f"{result['timing']['steady_seconds_an_edit']:.3f}"
         last = _perplexities(records)[-1:]
@@ -148,6 +149,14 @@ def _growth(records: Sequence[Record]) -> str:
         return NONE
     first, last = norms[0], norms[-1]
     return f"{np.mean([last[layer]['l1'] / first[layer]['l1'] for layer in first]):.3f}"
+
+
+def _worse_condition(records: Sequence[Record]) -> str:
+    """Condition number of the edited matrix that has suffered most, over that before."""
+    found = [record["condition"] for record in records if record["kind"] == "damage"]
+    if len(found) < 2 or not found[0]:
+        return NONE
+    return plain(max(found[-1][name] / before for name, before in found[0].items()))
 
 
 def _protocol(job: Job) -> dict[str, str]:

@@ -19,7 +19,7 @@ from jaxedit.table_rows import EXACT, NONE, PERPLEXITY, Row, arm_row, percent, p
 COLUMNS = (
     *("edits", "batch", "state"),
     *EXACT,
-    *("norm ratio", PERPLEXITY, "s an edit", "directory"),
+    *("norm ratio", "condition ratio", PERPLEXITY, "s an edit", "directory"),
 )
 MOST_STEPS = 12  # columns of a table along the run
 
@@ -91,7 +91,8 @@ def _caption(rows: Sequence[Row], shared: Mapping[str, str], progress: str) -> I
         )
         yield (
             "Norm ratio: mean absolute weight of an edited matrix after all edits over before, "
-            "mean over layers. S an edit: the median update and the fastest block's share of "
+            "mean over layers. Condition ratio: likewise for the condition number, of the matrix "
+            "that has suffered most. S an edit: the median update and the fastest block's share of "
             "preparation, scoring left out; compilation too, where a shape came twice. Runs side "
             "by side slow each other."
         )

@@ -7,10 +7,11 @@ import pytest
 
 from jaxedit import cli
 from jaxedit.config import RunConfig, arms, base, run_config
+from jaxedit.editors.published import PUBLISHED
 from jaxedit.editors.settings import settings_for
 from jaxedit.errors import UserError
 from jaxedit.experiment import arm_settings, check_settings
-from jaxedit.preflight import known_shape
+from jaxedit.preflight import estimate, known_shape
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 RUNS = (
@@ -22,12 +23,45 @@ RUNS = (
     "d4s_llama2:small",
     "memit_gptj",
 )
+SHORT = {
+    "gpt2-xl": "gpt2xl",
+    "gpt-j-6b": "gptj",
+    "llama-2-7b": "llama2",
+    "llama-3-8b": "llama3",
+    "mistral-7b": "mistral",
+    "qwen2.5-7b": "qwen2.5",
+}
+PUBLISHED_RUNS = [
+    f"published:{method},{SHORT[key]}" for method, found in PUBLISHED.items() for key in found
+]
 
 
 def published(name: str) -> dict[str, Any]:
     """A shipped config as plain values."""
     stem, colon, variant = name.partition(":")
     return cli.load_config(f"{CONFIGS / stem}.py{colon}{variant}").to_dict()
+
+
+@pytest.mark.parametrize("name", PUBLISHED_RUNS)
+def test_published_settings_are_whole_and_fit_their_models(name: str):
+    config = run_config(published(name))
+    model = known_shape(config.model)
+    (arm,) = config.arms
+    settings = arm_settings(config, arm, model)
+    assert not settings["layers"] or settings["layers"][-1] < model.n_layers
+    assert settings == {
+        key: value
+        for key, value in settings_for(model, config.model, arm.method).items()
+        if key != "legacy_targets"
+    }
+    assert estimate(config, model).peak > 2**33
+
+
+def test_what_was_not_published_is_not_made_up():
+    with pytest.raises(UserError, match="nothing is published for pmet on meta-llama/Meta-Llama-3"):
+        published("published:pmet,llama3")
+    with pytest.raises(UserError, match="give a method and a model"):
+        published("published:romeo,gptj")
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -8,21 +8,25 @@ from jaxedit.editors.d4s import D4S
 from jaxedit.editors.editor import Editor
 from jaxedit.editors.emmet import Emmet
 from jaxedit.editors.finetune import Ft, FtL, FtM, LocFtBf
+from jaxedit.editors.kn import Kn
 from jaxedit.editors.memit import Memit
 from jaxedit.editors.pmet import Pmet
 from jaxedit.editors.rome import Rome, RRome
+from jaxedit.editors.ultraedit import UltraEdit
 
 EDITORS: Mapping[str, Any] = {
     "ft": Ft,
     "ft_l": FtL,
     "ft_m": FtM,
     "locft_bf": LocFtBf,
+    "kn": Kn,
     "rome": Rome,
     "r_rome": RRome,
     "memit": Memit,
     "emmet": Emmet,
     "pmet": Pmet,
     "alphaedit": AlphaEdit,
+    "ultraedit": UltraEdit,
     "d4s": D4S,
 }
 
@@ -35,9 +39,11 @@ __all__ = [
     "Ft",
     "FtL",
     "FtM",
+    "Kn",
     "LocFtBf",
     "Memit",
     "Pmet",
     "RRome",
     "Rome",
+    "UltraEdit",
 ]

@@ -37,14 +37,18 @@ Log = dict[str, np.ndarray]
 class Editor(Protocol):
     """A method with its hyper-parameters and resources, as a frozen dataclass.
 
-    Attributes:
-      layers: the edited layers, ascending.
-      values_ahead: True if what is costly in an edit does not depend on the edits before it,
-        so that `prepare` should be given many facts at once.
+    Where `values_ahead` is true, `prepare` should be given many facts at once.
     """
 
-    layers: tuple[int, ...]
-    values_ahead: bool
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The edited layers, ascending; empty if all of them may be."""
+        ...
+
+    @property
+    def values_ahead(self) -> bool:
+        """Whether what is costly in an edit does not depend on the edits before it."""
+        ...
 
     def places(self, lm: Transformer) -> tuple[str, ...]:
         """Names of the leaves that it may change; see `weights.leaf_names`."""

@@ -7,10 +7,14 @@ is what the neuron adds to the residual stream, is moved from the old answer to 
     original     w_i += lambda_2 |w_i| e_new / |e_new| - lambda_1 |w_i| e_old / |e_old|
     simplified   w_i += 2 e_new - 2 e_old
 
-with e the input embedding of the answer's token and |w_i| from before the update. The paper does
-the first, on BERT and with one-token answers; the second is what published results on decoders
-ran. For answers of several tokens the original takes the sum of their embeddings, and the
-simplified one adds each token's embedding once.
+with e the embedding of the answer's token and |w_i| from before the update. The paper does the
+first, on BERT and with one-token answers; the second is what published results on decoders ran.
+Of several tokens the original takes the first, which is the one that is predicted where the
+neurons were found, and the simplified adds each token's embedding once.
+
+BERT's input embeddings are its output embeddings, too. A decoder's often are not, and an input
+embedding added to its stream then makes no answer likelier: `embeddings="output"` takes the
+columns of the LM head, as the paper's reasoning asks; "input" is what was published.
 
 The paper keeps neurons that are shared by a fact's paraphrases (`refine`), which the decoder runs
 leave out; paraphrases that a run is scored on are then seen by the method, though never with
@@ -65,6 +69,7 @@ class Kn:
       share: of the prompts that must have a neuron in common (with refine).
       min_prompts: and at least so many, or all where there are fewer (with refine).
       rule: of the change, "simplified" or "original"; see the module.
+      embeddings: "input" or "output"; the same in models that tie them.
       remove: lambda_1, of the original edit.
       add: lambda_2, of the original edit.
     """
@@ -76,6 +81,7 @@ class Kn:
     share: float = 0.7
     min_prompts: int = 3
     rule: Literal["simplified", "original"] = "simplified"
+    embeddings: Literal["input", "output"] = "input"
     remove: float = 1.0
     add: float = 8.0
     values_ahead: bool = dataclasses.field(default=False, init=False)
@@ -171,13 +177,21 @@ class Kn:
         """What each fact adds to a neuron's row, [n, D] (original: in units of |w_i|)."""
         old = jax.tree.map(lambda x: np.asarray(x)[:, 0], rows.asked)
         pairs = ((rows.target, rows.target_mask), (old.target, old.target_mask))
-        sums, tokens = zip(*(_embedded(now, *pair) for pair in pairs), strict=True)
+        new, gone = (self._direction(now, *pair) for pair in pairs)
         if self.rule == "original":
-            sizes = [np.linalg.norm(x, axis=-1, keepdims=True) for x in sums]
-            new, gone = (x / np.maximum(n, 1e-30) for x, n in zip(sums, sizes, strict=True))
             return self.add * new - self.remove * gone
-        new, gone = (np.where(n == 1, 2, 1)[:, None] * x for x, n in zip(sums, tokens, strict=True))
         return new - gone
+
+    def _direction(self, now: Transformer, ids: Array, mask: Array) -> np.ndarray:
+        """The direction of each answer, [n, D] float32; ids and mask [n, Q]."""
+        apart = self.embeddings == "output" and not now.config.tied
+        table = now.params["head"]["kernel"].T if apart else now.params["embed"]["tokens"]
+        each = np.asarray(table[np.asarray(ids)], np.float32)  # [n, Q, D]
+        if self.rule == "original":
+            first = each[:, 0]
+            return first / np.maximum(np.linalg.norm(first, axis=-1, keepdims=True), 1e-30)
+        whole = np.where(np.asarray(mask)[..., None], each, 0).sum(1)
+        return np.where(np.asarray(mask).sum(1) == 1, 2, 1)[:, None] * whole
 
     def bind(self, lm: Transformer, state: EditedLeaves) -> Transformer:
         """The model with the edited kernels."""
@@ -205,12 +219,6 @@ def _old_answers(lm: Transformer, facts: Sequence[Fact], tokens: np.ndarray) -> 
                 "taken away; give the fact its previous answer"
             )
     return [answers[i] for i in range(len(facts))]
-
-
-def _embedded(now: Transformer, ids: Array, mask: Array) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of the tokens' input embeddings [n, D] float32, and how many they are [n]."""
-    each = np.asarray(now.params["embed"]["tokens"][np.asarray(ids)], np.float32)  # [n, Q, D]
-    return np.where(np.asarray(mask)[..., None], each, 0).sum(1), np.asarray(mask).sum(1)
 
 
 def _check_finite(scores: np.ndarray, fact: np.ndarray, layers: tuple[int, ...]) -> None:

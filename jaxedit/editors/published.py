@@ -91,8 +91,12 @@ def _neurons(steps: int, threshold: float) -> Fields:
     return {"layers": (), "steps": steps, "threshold": threshold, "refine": False}
 
 
-def _ultra(modules: tuple[str, ...]) -> Fields:
-    return {"modules": modules, "learning_rate": 1e-6, "micro_batch": 10}
+def _ultra(layers: tuple[int, ...], *modules: str) -> Fields:
+    return {"layers": layers, "modules": modules, "learning_rate": 1e-6, "micro_batch": 10}
+
+
+def _linears(module: str, first: int, last: int) -> tuple[str, ...]:
+    return tuple(f"layers_{layer}/{module}" for layer in range(first, last + 1))
 
 
 PUBLISHED: Table = {
@@ -135,5 +139,15 @@ PUBLISHED: Table = {
         GPT_J: _null_space(_THREE_TO_EIGHT, _GPTJ, 10.0),
         LLAMA_3: _null_space(_FOUR_TO_EIGHT, _LLAMA3, 10.0),
         QWEN: _null_space(_FOUR_TO_EIGHT, _LLAMA, 1.0),
+    },
+    "ultraedit": {
+        GPT_J: _ultra(tuple(range(18, 27)), "mlp.down"),
+        LLAMA_3: _ultra(
+            (*range(11, 16), *range(18, 25)),
+            *_linears("mlp.gate", 11, 15),
+            *_linears("mlp.up", 18, 24),
+        ),
+        MISTRAL: _ultra((29, 30), "mlp.down"),
+        QWEN: _ultra(tuple(range(18, 27)), "mlp.gate", "mlp.up"),
     },
 }

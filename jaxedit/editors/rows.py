@@ -217,8 +217,13 @@ def target_rows(
     width = round_up(max(map(len, targets)), 4)
     target, target_mask = pad_batch(targets, side="right", length=width, pad_id=0)
     predict, _ = pad_batch(places, side="right", length=width, pad_id=0)
-    columns = (np.asarray(x, np.int32) for x in (predict, target))
-    return TargetRows(ids, mask, *columns, np.asarray(target_mask, bool))
+    return TargetRows(
+        ids,
+        mask,
+        np.asarray(predict, np.int32),
+        np.asarray(target, np.int32),
+        np.asarray(target_mask, bool),
+    )
 
 
 def _end_of_text(tokenizer: Tokenizer) -> list[int]:

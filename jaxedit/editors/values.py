@@ -241,10 +241,9 @@ def _optimise(
         log_p = jax.nn.log_softmax(out.logits, axis=-1)
         log_p = log_p.reshape((n, rows, *log_p.shape[1:]))  # [n, R, P, V]
         gold = jnp.take_along_axis(log_p[:, :-1], target[:, None, :, None], axis=-1)[..., 0]
-        masked = [
-            jnp.where(inputs.target_mask[:, None], x, 0) for x in (gold, log_p[:, :-1].max(-1))
-        ]
-        return *masked, log_p[:, -1, 0]
+        real = inputs.target_mask[:, None]
+        best = log_p[:, :-1].max(-1)
+        return jnp.where(real, gold, 0), jnp.where(real, best, 0), log_p[:, -1, 0]
 
     zero = jnp.zeros_like(initial)
     gold_0, _, subject_0 = log_probabilities(zero)
@@ -275,7 +274,7 @@ def _optimise(
             keep = jnp.where(active[:, None, None], jnp.stack([at.delta, gradient]), jnp.nan)
             path = jax.lax.dynamic_update_index_in_dim(path, keep, at.step, axis=0)
         change, moments = adam.update(gradient, at.moments)
-        moved = at.delta + change
+        moved = optax.apply_updates(at.delta, change)
         norm = _norm(moved)
         shrink = jnp.where(norm > radius, radius / jnp.where(norm > 0, norm, 1), 1)
         delta = jnp.where(active[:, None, None], moved * shrink[..., None], at.delta)

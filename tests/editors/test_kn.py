@@ -122,12 +122,9 @@ def test_kept_neurons_speak_for_the_answer():
     assert p[1] == pytest.approx(log["probability"][0], rel=1e-4)
 
 
-def embedding(lm: Any, fact: Fact) -> tuple[np.ndarray, int, np.ndarray, int]:
-    found: list = []
-    for text in (fact.target, fact.previous):
-        ids = lm.tokenizer.encode(f" {text}")
-        found += [np.asarray(lm.params["embed"]["tokens"])[ids].sum(0), len(ids)]
-    return tuple(found)
+def embedding(lm: Any, text: str | None) -> np.ndarray:
+    """Of each token of an answer, [tokens, D]."""
+    return np.asarray(lm.params["embed"]["tokens"])[lm.tokenizer.encode(f" {text}")]
 
 
 def changes(kn: Kn, lm: Any, state: Any) -> list[np.ndarray]:
@@ -143,9 +140,10 @@ def test_the_simplified_edit_adds_embeddings_and_a_batch_adds_up():
     state, log = kn.edit(lm, kn.init(lm), prepared)
     assert state.edits == 4
     assert all(len(column) == 4 for column in log.values())
-    each = [embedding(lm, fact) for fact in facts]
-    assert {n for _, n, _, _ in each} == {1, 2, 3}
-    moves = [(2 if n == 1 else 1) * new - (2 if o == 1 else 1) * old for new, n, old, o in each]
+    assert {len(embedding(lm, fact.target)) for fact in facts} == {1, 2, 3}
+    part = lambda e: (2 if len(e) == 1 else 1) * e.sum(0)  # noqa: E731
+    ends = [(embedding(lm, fact.target), embedding(lm, fact.previous)) for fact in facts]
+    moves = [part(new) - part(old) for new, old in ends]
     for j, change in enumerate(changes(kn, lm, state)):
         assert np.allclose(change, kept[:, j].T @ np.stack(moves), atol=1e-6)
 
@@ -157,9 +155,9 @@ def test_the_original_edit_is_in_units_of_the_neuron_s_own_norm():
     prepared = kn.prepare(lm, facts)
     kept, _ = kn.neurons(lm, prepared)
     state, _ = kn.edit(lm, kn.init(lm), prepared)
-    unit = lambda x: x / np.linalg.norm(x)  # noqa: E731
-    each = [embedding(lm, fact) for fact in facts]
-    sizes = np.asarray([np.linalg.norm(8 * unit(new) - unit(old)) for new, _, old, _ in each])
+    unit = lambda e: e[0] / np.linalg.norm(e[0])  # noqa: E731, of the first token
+    ends = [(embedding(lm, fact.target), embedding(lm, fact.previous)) for fact in facts]
+    sizes = np.asarray([np.linalg.norm(8 * unit(new) - unit(old)) for new, old in ends])
     for j, change in enumerate(changes(kn, lm, state)):
         before = np.linalg.norm(np.asarray(kernel(lm, LAYERS[j])), axis=-1)
         alone = kept[:, j].sum(0) == 1
@@ -167,6 +165,18 @@ def test_the_original_edit_is_in_units_of_the_neuron_s_own_norm():
         expected = before * (sizes @ kept[:, j])
         assert np.allclose(np.linalg.norm(change, axis=-1)[alone], expected[alone], rtol=1e-4)
         assert (change[~kept[:, j].any(0)] == 0).all()
+
+
+def test_output_embeddings_are_columns_of_the_head():
+    lm, (fact, *_) = small_model(), the_facts()
+    head = np.asarray(lm.params["head"]["kernel"])[:, lm.tokenizer.encode(f" {fact.target}")[0]]
+    kn = Kn(LAYERS, rule="original", embeddings="output", add=2.0, remove=0.0)
+    found = kn._directions(lm, kn.prepare(lm, [fact]))[0]
+    assert np.allclose(found, 2 * head / np.linalg.norm(head), atol=1e-6)
+    tied = dataclasses.replace(lm, config=dataclasses.replace(lm.config, tied=True))
+    first = embedding(lm, fact.target)[0]
+    found = kn._directions(tied, kn.prepare(lm, [fact]))[0]
+    assert np.allclose(found, 2 * first / np.linalg.norm(first), atol=1e-6)
 
 
 def test_shared_neurons_are_those_of_enough_prompts():
