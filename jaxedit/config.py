@@ -187,8 +187,11 @@ class RunConfig:
 
     @property
     def hash(self) -> str:
-        """Twelve hex digits that name this config's contents."""
-        text = json.dumps(to_dict(self), sort_keys=True)
+        """Twelve hex digits that name this config's contents.
+
+        Settings at their defaults are left out, so that a new setting renames no old run.
+        """
+        text = json.dumps(_told(to_dict(self), RunConfig), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def arm_hash(self, arm: ArmConfig) -> str:
@@ -232,6 +235,28 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
         for arm in config.arms
     }
     return json.loads(json.dumps(raw))
+
+
+def _told(raw: Mapping[str, Any], cls: type) -> dict[str, Any]:
+    """What a plain config says beyond the defaults of its dataclass."""
+    found = {}
+    hints = typing.get_type_hints(cls)
+    defaults = {item.name: item.default for item in dataclasses.fields(cls)}
+    for name, value in raw.items():
+        hint = _without_none(hints.get(name, Any))
+        if cls is RunConfig and name == "arms":
+            found[name] = [[arm, _told(settings, ArmConfig)] for arm, settings in value.items()]
+        elif isinstance(value, Mapping) and dataclasses.is_dataclass(hint):
+            found[name] = _told(value, hint)  # type: ignore[arg-type]
+        elif name not in defaults or value != json.loads(
+            json.dumps(_plain_default(defaults[name]))
+        ):
+            found[name] = value
+    return found
+
+
+def _plain_default(value: Any) -> Any:
+    return "" if value is dataclasses.MISSING else value
 
 
 def base() -> Any:

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 from ml_collections import ConfigDict
 
-from jaxedit.config import run_config, to_dict
+from jaxedit.config import RunConfig, run_config, to_dict
 from jaxedit.errors import UserError
 from jaxedit.typed import typed_settings
 
@@ -105,3 +105,14 @@ def test_an_editor_is_checked_by_its_own_fields():
     ):
         with pytest.raises(UserError, match=message):
             check(**settings)
+
+
+def test_a_hash_names_what_is_said_beyond_the_defaults():
+    plain = run_config(raw()).hash
+    assert run_config(raw(checkpoint_every=RunConfig.checkpoint_every)).hash == plain
+    assert run_config(raw(checkpoint_every=7)).hash != plain
+    arms = raw()["arms"]
+    for batch, same in ((1, True), (3, False)):
+        arms["d4s"]["batch"] = batch
+        assert (run_config(raw(arms=arms)).hash == plain) is same
+    assert run_config(raw(arms=dict(reversed(raw()["arms"].items())))).hash != plain

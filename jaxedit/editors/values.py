@@ -274,7 +274,7 @@ def _optimise(
             keep = jnp.where(active[:, None, None], jnp.stack([at.delta, gradient]), jnp.nan)
             path = jax.lax.dynamic_update_index_in_dim(path, keep, at.step, axis=0)
         change, moments = adam.update(gradient, at.moments)
-        moved = optax.apply_updates(at.delta, change)
+        moved = at.delta + jnp.asarray(change)
         norm = _norm(moved)
         shrink = jnp.where(norm > radius, radius / jnp.where(norm > 0, norm, 1), 1)
         delta = jnp.where(active[:, None, None], moved * shrink[..., None], at.delta)
