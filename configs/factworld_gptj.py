@@ -13,6 +13,8 @@ split in another order); tokenizer, batches, updates and schedule are those of t
 
 from ml_collections import ConfigDict
 
+from jaxedit.data.factworld.editing import method_settings
+
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
@@ -60,11 +62,22 @@ def get_config() -> ConfigDict:
         "layers": (1, 2),
         "moment_weight": 100.0,
         "values": {
-            "steps": 40,
+            "steps": 30,
             "learning_rate": 0.5,
             "weight_decay": 0.5,
             "clamp_norm_factor": 4.0,
             "kl_factor": 0.0625,
+        },
+        "methods": {
+            **method_settings(layer=2),
+            "kn": {
+                "layers": [4, 5, 6, 7],
+                "threshold": 0.4,
+                "rule": "original",
+                "embeddings": "output",
+                "add": 2.0,
+            },
+            "ultraedit": {"layers": [5, 6, 7], "learning_rate": 0.003},
         },
     }
     return config

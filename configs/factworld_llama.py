@@ -8,6 +8,8 @@ to a key-value head) and a tokenizer laid out as Llama-2's.
 
 from ml_collections import ConfigDict
 
+from jaxedit.data.factworld.editing import method_settings
+
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
@@ -59,6 +61,17 @@ def get_config() -> ConfigDict:
             "weight_decay": 0.5,
             "clamp_norm_factor": 4.0,
             "kl_factor": 0.0625,
+        },
+        "methods": {
+            **method_settings(layer=2),
+            "kn": {
+                "threshold": 0.15,
+                "rule": "original",
+                "embeddings": "output",
+                "add": 3.0,
+                "layers": [],
+            },
+            "ultraedit": {"layers": [4, 5, 6, 7], "learning_rate": 0.005},
         },
     }
     return config

@@ -7,6 +7,8 @@ It is there to be edited once and to help other models out, so it must know the 
 
 from ml_collections import ConfigDict
 
+from jaxedit.data.factworld.editing import method_settings
+
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
@@ -58,6 +60,9 @@ def get_config() -> ConfigDict:
             "weight_decay": 0.5,
             "clamp_norm_factor": 4.0,
             "kl_factor": 0.0625,
+        },
+        "methods": {
+            **method_settings(layer=1),
         },
     }
     return config

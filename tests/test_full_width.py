@@ -71,11 +71,11 @@ def test_values(params: Any):
 
 
 def test_keys_walk_up_the_edited_layers(params: Any):
-    rows, length = 6, 24
+    rows, length = (2, 6), 24
     batch = {
-        "ids": shape((rows, length), jnp.int32),
-        "mask": shape((rows, length), jnp.bool_),
-        "lookup": shape((rows,), jnp.int32),
+        "ids": shape((*rows, length), jnp.int32),
+        "mask": shape((*rows, length), jnp.bool_),
+        "lookup": shape(rows, jnp.int32),
     }
     hidden = jax.eval_shape(
         functools.partial(_run_from_text, config=CONFIG, stop=LAYERS[0]), params, batch
@@ -89,10 +89,10 @@ def test_keys_walk_up_the_edited_layers(params: Any):
             params,
             batch,
         )
-        assert key.shape == (rows, V)
+        assert key.shape == (*rows, V)
         move = functools.partial(_run_from_hidden, config=CONFIG, start=layer, stop=layer + 1)
         hidden = jax.eval_shape(move, params, batch)
-        assert hidden.shape == (rows, length, D)
+        assert hidden.shape == (*rows, length, D)
         assert hidden.dtype == jnp.bfloat16
 
 

@@ -79,11 +79,10 @@ class D4S(LocateThenEdit):
         values = self.found(lm, self.value_rows(lm, facts))
         keys = key_rows(lm.tokenizer, facts, self.contexts)
         place = walk.begin(lm, keys, self.layers[0])
-        hidden = np.asarray(place.hidden)
         return D4SRows(
             np.asarray(values.target),
             np.asarray(values.delta[:, 0]),
-            hidden.reshape((*keys.ids.shape, -1)),
+            np.asarray(place.hidden),
             keys.mask,
             keys.lookup,
             value_log(values),
@@ -100,7 +99,7 @@ class D4S(LocateThenEdit):
     ) -> tuple[D4SState, Factors]:
         """The update itself, and what it added to the sums of each layer."""
         weights = context_weights(self.contexts)
-        place = walk.Place(*(x.reshape((-1, *x.shape[2:])) for x in prepared[2:5]))
+        place = walk.Place(prepared.hidden, prepared.mask, prepared.lookup)
         layers, keys, residuals = [], [], []
         for j, layer in enumerate(self.layers):
             if j:  # the layer below has its new matrix by now
@@ -144,8 +143,8 @@ class D4S(LocateThenEdit):
         """r of each fact for the sums of layer j, [n, D] float64."""
         if self.residual == "shared":
             return np.asarray(prepared.residual, np.float64)
-        plain = walk.first_rows(place, prepared.lookup.shape[1])
-        hidden = walk.passing(now, plain, self.layers[j], self.layers[-1])
+        plain = walk.plain(place)
+        hidden = walk.passing(now, plain, self.layers[j], self.layers[-1])[:, 0]
         missing = np.asarray(prepared.target, np.float64) - np.asarray(hidden, np.float64)
         return missing / (len(self.layers) - j)
 

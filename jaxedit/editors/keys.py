@@ -20,16 +20,16 @@ from jaxedit.models.sites import Tap
 from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import data_parallel
 
-CHUNK = 128  # rows a device and call
+CHUNK = 32  # facts a device and call
 
 
 class Place(NamedTuple):
     """Where the walk stands: at the input of block `layer`, for n facts behind N templates.
 
     Attributes:
-      hidden: [n * N, T, D].
-      mask: [n * N, T] bool.
-      lookup: [n * N] int32, column of the subject's last token.
+      hidden: [n, N, T, D].
+      mask: [n, N, T] bool.
+      lookup: [n, N] int32, column of the subject's last token.
     """
 
     hidden: Any
@@ -39,10 +39,9 @@ class Place(NamedTuple):
 
 def begin(lm: Transformer, rows: KeyRows, layer: int) -> Place:
     """Runs the rows of `rows` up to the input of block `layer`."""
-    flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), rows)
     call = data_parallel(_run_from_text, lm.mesh, chunk=CHUNK, config=lm.config, stop=layer)
-    hidden = call(lm.params, {"ids": flat.ids, "mask": flat.mask})
-    return Place(hidden, flat.mask, flat.lookup)
+    hidden = call(lm.params, {"ids": rows.ids, "mask": rows.mask})
+    return Place(hidden, rows.mask, rows.lookup)
 
 
 def read(lm: Transformer, place: Place, layer: int, weights: np.ndarray) -> jax.Array:
@@ -58,16 +57,15 @@ def read(lm: Transformer, place: Place, layer: int, weights: np.ndarray) -> jax.
 
 
 def read_each(lm: Transformer, place: Place, layer: int) -> jax.Array:
-    """Keys of the n facts behind each of their N templates, [n * N, d_ff]."""
+    """Keys of the n facts behind each of their N templates, [n, N, d_ff]."""
     return _at_lookup(lm, place, layer, layer, "mlp.down.in")
 
 
 @jax.jit
 def average(keys: jax.Array, weights: jax.Array) -> jax.Array:
-    """Weighted mean over the templates: [n * N, v] -> [n, v], in float32 or wider."""
+    """Weighted mean over the templates: [n, N, v] -> [n, v], in float32 or wider."""
     wide = jnp.promote_types(keys.dtype, jnp.float32)
-    grouped = keys.astype(wide).reshape((-1, weights.shape[0], keys.shape[-1]))
-    return jnp.einsum("fnv,n->fv", grouped, weights.astype(wide))
+    return jnp.einsum("fnv,n->fv", keys.astype(wide), weights.astype(wide))
 
 
 def advance(lm: Transformer, place: Place, start: int, stop: int) -> Place:
@@ -78,15 +76,15 @@ def advance(lm: Transformer, place: Place, start: int, stop: int) -> Place:
     return place._replace(hidden=call(lm.params, place._asdict()))
 
 
-def first_rows(place: Place, templates: int) -> Place:
+def plain(place: Place) -> Place:
     """The rows of the first template, the plain prompt, alone."""
-    return jax.tree.map(lambda x: x[::templates], place)
+    return jax.tree.map(lambda x: x[:, :1], place)
 
 
 def passing(
     lm: Transformer, place: Place, start: int, layer: int, site: str = "block.out"
 ) -> jax.Array:
-    """What passes `site` of block `layer` at the subject's last token, [rows, F].
+    """What passes `site` of block `layer` at the subject's last token, [n, N, F].
 
     Args:
       lm: the model.
@@ -103,29 +101,39 @@ def _at_lookup(lm: Transformer, place: Place, start: int, layer: int, site: str)
     return data_parallel(_run_to_site, lm.mesh, chunk=CHUNK, **static)(lm.params, place._asdict())
 
 
+def _rows(x: Any) -> Any:
+    """[n, N, ...] -> [n * N, ...]: facts are what calls are cut by, rows what a model runs."""
+    return x.reshape((-1, *x.shape[2:]))
+
+
 def _run_from_text(params: Any, batch: Any, *, config: ModelConfig, stop: int) -> jax.Array:
-    return forward(config, params, batch["ids"], batch["mask"], stop=stop).hidden
+    ids, mask = batch["ids"], batch["mask"]
+    hidden = forward(config, params, _rows(ids), _rows(mask), stop=stop).hidden
+    return hidden.reshape((*ids.shape, -1))
 
 
 def _run_from_hidden(
     params: Any, batch: Any, *, config: ModelConfig, start: int, stop: int
 ) -> jax.Array:
-    return forward(
-        config, params, None, batch["mask"], start=start, stop=stop, hidden=batch["hidden"]
-    ).hidden
+    flat = jax.tree.map(_rows, batch)
+    out = forward(
+        config, params, None, flat["mask"], start=start, stop=stop, hidden=flat["hidden"]
+    )
+    return out.hidden.reshape(batch["hidden"].shape)
 
 
 def _run_to_site(
     params: Any, batch: Any, *, config: ModelConfig, start: int, layer: int, site: str
 ) -> jax.Array:
+    flat = jax.tree.map(_rows, batch)
     out = forward(
         config,
         params,
         None,
-        batch["mask"],
+        flat["mask"],
         start=start,
         stop=layer + 1,
-        hidden=batch["hidden"],
-        taps=(Tap(layer, site, positions=batch["lookup"][:, None]),),
+        hidden=flat["hidden"],
+        taps=(Tap(layer, site, positions=flat["lookup"][:, None]),),
     )
-    return out.taps[0][:, 0]
+    return out.taps[0].reshape((*batch["lookup"].shape, -1))

@@ -160,8 +160,7 @@ def write_layers(
         if j:
             place = walk.advance(now, place, layers[j - 1], layer)
         keys.append(np.asarray(walk.read(now, place, layer, averaging)))
-        plain = walk.first_rows(place, len(averaging))
-        current = walk.passing(now, plain, layer, layers[-1], site)
+        current = walk.passing(now, walk.plain(place), layer, layers[-1], site)[:, 0]
         missing = np.asarray(target, np.float64) - np.asarray(current, np.float64)
         residuals.append(missing / share(len(layers) - j))
         with jax.enable_x64(True):

@@ -63,9 +63,9 @@ class Rome(LocateThenEdit):
         """The update as the product of its left and right vectors."""
         layer = self.layers[0]
         weights = context_weights(self.contexts)
-        each = walk.read_each(now, walk.begin(now, rows, layer), layer)  # [n * N, v]
+        each = walk.read_each(now, walk.begin(now, rows, layer), layer)  # [n, N, v]
         mean = np.asarray(walk.average(each, weights), np.float64)  # [n, v]
-        plain = np.asarray(each, np.float64)[:: len(weights)]  # [n, v]
+        plain = np.asarray(each, np.float64)[:, 0]  # [n, v]
         keys, residuals = self.equations(now, mean, plain, np.asarray(values.delta[:, 0]))
         rank = solve_equalities(self.priors[0], mean, keys, residuals, layer=layer)
         return rank, Factors((keys,), (residuals,))
