@@ -22,11 +22,11 @@ from pathlib import Path
 from absl import flags, logging
 
 from jaxedit import cli
-from jaxedit.batch import DONE, SCALE, Batch, Job, batch_name, jobs, load_batch
+from jaxedit.batches.batch import DONE, SCALE, Batch, Job, batch_name, jobs, load_batch
+from jaxedit.batches.pool import Command, Event, counted_signals, run_command, work
+from jaxedit.batches.slots import Slot, local_slots, usable_cores, visible_gpus
 from jaxedit.errors import UserError
 from jaxedit.ledger import write_json
-from jaxedit.pool import Command, Event, counted_signals, run_command, work
-from jaxedit.slots import Slot, local_slots, usable_cores, visible_gpus
 
 
 def launch(work_list: Sequence[Job], slots: Sequence[Slot], command: Command = run_command) -> bool:

@@ -20,12 +20,13 @@ from absl import flags, logging
 from jaxedit import cli
 from jaxedit.config import DTYPES
 from jaxedit.data.fact import Fact
-from jaxedit.effects import suggested_layers
 from jaxedit.errors import UserError
 from jaxedit.ledger import locked, refuse_if_busy, write_json
-from jaxedit.locate_config import write_run_config
-from jaxedit.locate_plots import draw
-from jaxedit.locating import (
+from jaxedit.location.effects import suggested_layers
+from jaxedit.location.plots import draw
+from jaxedit.location.run_config import write_run_config
+from jaxedit.location.sweep import Tried, Window, best
+from jaxedit.location.task import (
     Task,
     editing,
     read,
@@ -35,7 +36,6 @@ from jaxedit.locating import (
     trace_record,
 )
 from jaxedit.models.loading import load_model
-from jaxedit.sweep import Tried, Window, best
 
 
 def locate(task: Task, workdir: Path, *, tracing: bool = True, sweeping: bool = True) -> Window:

@@ -15,14 +15,14 @@ import jinja2
 from absl import flags, logging
 
 from jaxedit import cli
-from jaxedit.batch import SCALE, batch_name, load_batch
+from jaxedit.batches.batch import SCALE, batch_name, load_batch
+from jaxedit.batches.tables import write_table
 from jaxedit.errors import UserError
 from jaxedit.findings import pick
 from jaxedit.ledger import write_json, write_whole
 from jaxedit.metrics import Score
 from jaxedit.plots import pictures
 from jaxedit.results import run_result
-from jaxedit.tables import write_table
 
 COLUMNS = (
     ("efficacy", "exact", "target"),

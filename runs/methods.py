@@ -17,7 +17,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxedit.batch import Batch
+from jaxedit.batches.batch import Batch
 from jaxedit.config import arms, base
 from jaxedit.errors import UserError
 

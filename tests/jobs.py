@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxedit.batch import Batch, Job
+from jaxedit.batches.batch import Batch, Job
 
 # argv: name, workdir, what it is told. It leaves what a run leaves: config.json, then result.json.
 PLAYER = """

@@ -116,9 +116,7 @@ def _run_from_hidden(
     params: Any, batch: Any, *, config: ModelConfig, start: int, stop: int
 ) -> jax.Array:
     flat = jax.tree.map(_rows, batch)
-    out = forward(
-        config, params, None, flat["mask"], start=start, stop=stop, hidden=flat["hidden"]
-    )
+    out = forward(config, params, None, flat["mask"], start=start, stop=stop, hidden=flat["hidden"])
     return out.hidden.reshape(batch["hidden"].shape)
 
 

@@ -12,9 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from jaxedit.batch import DONE, Batch, jobs
+from jaxedit.batches.batch import DONE, Batch, jobs
+from jaxedit.batches.rows import (
+    EXACT,
+    NONE,
+    PERPLEXITY,
+    Row,
+    arm_row,
+    percent,
+    plain,
+    unedited_rows,
+)
 from jaxedit.ledger import write_whole
-from jaxedit.table_rows import EXACT, NONE, PERPLEXITY, Row, arm_row, percent, plain, unedited_rows
 
 COLUMNS = (
     *("edits", "batch", "state"),

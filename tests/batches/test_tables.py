@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from jaxedit.batch import Batch, Job, jobs
+from jaxedit.batches.batch import Batch, Job, jobs
+from jaxedit.batches.tables import batch_table, write_table
 from jaxedit.errors import UserError
 from jaxedit.ledger import Ledger, write_json
 from jaxedit.metrics import Score
 from jaxedit.report import batch_report
-from jaxedit.tables import batch_table, write_table
 from tests.jobs import raw
 
 
@@ -197,7 +197,7 @@ def test_it_is_written_beside_the_runs(tmp_path: Path, capsys: pytest.CaptureFix
     assert len({len(line) for line in lines}) == 1  # reads well unrendered, too
     path = tmp_path / "small.py"
     path.write_text(
-        "from jaxedit.batch import Batch\n"
+        "from jaxedit.batches.batch import Batch\n"
         f"def get_batch(scale): return Batch('Small', '', {{'x': {raw(0)!r}}})"
     )
     batch_report(str(path), "paper", tmp_path / "out")

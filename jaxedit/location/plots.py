@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxedit.effects import CLASSES, Effects
-from jaxedit.sweep import Tried
+from jaxedit.location.effects import CLASSES, Effects
+from jaxedit.location.sweep import Tried
 
 MAPS = {  # those of the literature's figures, and lighter ones for the severed variants
     "none": ("Purples", "one block's output"),

@@ -12,7 +12,7 @@ from jaxedit.data.fact import Fact
 from jaxedit.data.factworld.edits import SHOWN
 from jaxedit.errors import UserError
 from jaxedit.ledger import plain, write_whole
-from jaxedit.locating import WORLD, Task
+from jaxedit.location.task import WORLD, Task
 
 LIMIT = 100  # facts of the run
 EVERY = 20  # edits between two scores of all facts so far

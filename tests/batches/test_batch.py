@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from jaxedit.batch import Batch, batch_name, jobs, load_batch
+from jaxedit.batches.batch import Batch, batch_name, jobs, load_batch
 from jaxedit.config import RunConfig, arms, base, run_config, to_dict
 from jaxedit.config_files import json_config
 from jaxedit.errors import UserError
 from jaxedit.ledger import write_json
 from tests.jobs import batch, raw
 
+IMPORT = "from jaxedit.batches.batch import Batch\n"
 FILE = """
-from jaxedit.batch import Batch
+from jaxedit.batches.batch import Batch
 from jaxedit.config import arms, base
 from jaxedit.errors import UserError
 
@@ -53,11 +54,11 @@ def test_a_file_at_a_scale(write):
         ("x = 1", "table.py: has no function get_batch"),
         ("def get_batch(scale): return {}", "table.py: get_batch returns dict, not a Batch"),
         (
-            "from jaxedit.batch import Batch\ndef get_batch(s): return Batch('', '', {'a': 3})",
+            IMPORT + "def get_batch(s): return Batch('', '', {'a': 3})",
             "table.py: run 'a': 3 is no config",
         ),
         (
-            "from jaxedit.batch import Batch\ndef get_batch(s): return Batch('', '', {})",
+            IMPORT + "def get_batch(s): return Batch('', '', {})",
             "table.py: the batch has no runs",
         ),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxedit.batch import DONE, Job
+from jaxedit.batches.batch import DONE, Job
 from jaxedit.config import ArmConfig, RunConfig
 from jaxedit.findings import curve, pick
 from jaxedit.ledger import read_json

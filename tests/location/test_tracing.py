@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 from jaxedit.data.fact import Fact
-from jaxedit.effects import CLASSES, LAST_SUBJECT, average_effects, suggested_layers, token_classes
 from jaxedit.errors import UserError
-from jaxedit.models.forward import forward
-from jaxedit.models.sites import Add, Set, Tap
-from jaxedit.tracing import (
+from jaxedit.location.effects import (
+    CLASSES,
+    LAST_SUBJECT,
+    average_effects,
+    suggested_layers,
+    token_classes,
+)
+from jaxedit.location.tracing import (
     Recall,
     Trace,
     draw_noise,
@@ -21,7 +25,9 @@ from jaxedit.tracing import (
     recall,
     trace,
 )
-from jaxedit.tracing_program import KINDS, TraceSettings
+from jaxedit.location.tracing_program import KINDS, TraceSettings
+from jaxedit.models.forward import forward
+from jaxedit.models.sites import Add, Set, Tap
 from tests.tiny import tiny_model, tiny_tokenizer
 
 SETTINGS = TraceSettings(kinds=KINDS, window=2, samples=3)

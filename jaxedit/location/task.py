@@ -20,14 +20,14 @@ from jaxedit.editors.corpus import EMBEDDED, MODEL, Corpus
 from jaxedit.editors.locate import LocateThenEdit
 from jaxedit.editors.resources import statistics
 from jaxedit.editors.settings import fields, settings_for
-from jaxedit.effects import Effects, average_effects, to_record
 from jaxedit.errors import UserError
+from jaxedit.location.effects import Effects, average_effects, to_record
+from jaxedit.location.sweep import Tried, Window, candidates, single_edits, sweep, unknown_facts
+from jaxedit.location.tracing import Recall, Trace, embedding_deviation, expected, known, trace
+from jaxedit.location.tracing_program import TraceSettings
 from jaxedit.models.transformer import Transformer
 from jaxedit.preflight import GIB, available_memory
 from jaxedit.progress import progress
-from jaxedit.sweep import Tried, Window, candidates, single_edits, sweep, unknown_facts
-from jaxedit.tracing import Recall, Trace, embedding_deviation, expected, known, trace
-from jaxedit.tracing_program import TraceSettings
 from jaxedit.typed import suggestion
 
 WORLD = "embedded:"

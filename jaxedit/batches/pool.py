@@ -19,11 +19,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
-from jaxedit.batch import DONE, Job
+from jaxedit.batches.batch import DONE, Job
+from jaxedit.batches.slots import Slot, pinned
 from jaxedit.config import to_dict
 from jaxedit.errors import UserError
 from jaxedit.ledger import refuse_if_busy, write_json
-from jaxedit.slots import Slot, pinned
 
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 10.0  # between asking a process to end and ending it

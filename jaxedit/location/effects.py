@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxedit.tracing import Recall, Trace
+from jaxedit.location.tracing import Recall, Trace
 
 CLASSES = (
     "first subject token",

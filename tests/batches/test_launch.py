@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from jaxedit import launch as entry
-from jaxedit.batch import jobs
+from jaxedit.batches.batch import jobs
+from jaxedit.batches.pool import work
+from jaxedit.batches.slots import Slot, local_slots, usable_cores
 from jaxedit.errors import UserError
 from jaxedit.launch import launch, plan, write_names
 from jaxedit.ledger import locked, read_json
-from jaxedit.pool import work
-from jaxedit.slots import Slot, local_slots, usable_cores
 from tests.jobs import batch, player, story
 from tests.tiny_run import raw_config, write_inputs
 
@@ -204,7 +204,7 @@ def test_what_would_be_done(tmp_path: Path):
 
 
 BATCH_FILE = """
-from jaxedit.batch import Batch
+from jaxedit.batches.batch import Batch
 
 def get_batch(scale="tiny"):
     whole = {raw!r}

@@ -16,11 +16,11 @@ from jaxedit.editors.values import ValueSettings
 from jaxedit.editors.weights import kernel
 from jaxedit.errors import UserError
 from jaxedit.locate import locate
-from jaxedit.locate_config import write_run_config
-from jaxedit.locating import Task, read
+from jaxedit.location.run_config import write_run_config
+from jaxedit.location.sweep import Window, best, candidates, single_edits, sweep, unknown_facts
+from jaxedit.location.task import Task, read
 from jaxedit.models.loading import save_hf
 from jaxedit.models.protocol import LanguageModel
-from jaxedit.sweep import Window, best, candidates, single_edits, sweep, unknown_facts
 from tests.metrics.fake import Table, Words
 from tests.tiny import tiny_model
 from tests.tiny_run import VALUES, even_facts, write_inputs

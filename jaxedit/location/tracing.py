@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxedit.data.fact import Fact
+from jaxedit.location.tracing_program import EVERY, KINDS, Cell, Plan, TraceSettings, trace_facts
 from jaxedit.models.text import Tokenizer, pad_batch, round_up
 from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import data_parallel
-from jaxedit.tracing_program import EVERY, KINDS, Cell, Plan, TraceSettings, trace_facts
 
 
 class Recall(NamedTuple):

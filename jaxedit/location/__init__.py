@@ -1,0 +1,1 @@
+"""Which layers hold a model's facts: causal tracing and a sweep; `python -m jaxedit.locate`."""
