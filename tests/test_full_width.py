@@ -12,6 +12,7 @@ from jaxedit.architectures import ARCHITECTURES
 from jaxedit.editors import least_squares
 from jaxedit.editors.keys import _run_from_hidden, _run_from_text, _run_to_site
 from jaxedit.editors.least_squares import Prior, Recursion, Sums
+from jaxedit.editors.packing import Packed
 from jaxedit.editors.published import GPT_J, PUBLISHED
 from jaxedit.editors.rows import ValueRows
 from jaxedit.editors.statistics import _sums
@@ -56,16 +57,20 @@ def test_values(params: Any):
         shape((n, targets), jnp.int32),
         shape((n, targets), jnp.bool_),
     )
+    packed = Packed(
+        *(shape((n, size), jnp.int32) for size in (48, 48, 192, 192)),
+        shape((n, rows), jnp.int32),
+        shape((n, rows - 1, targets), jnp.int32),
+    )
     optimise = functools.partial(
         _optimise,
         config=CONFIG,
         layer=LAYERS[-1],
         settings=ValueSettings(),
         sites=(BLOCK_OUT,),
-        window=16,
         trace=False,
     )
-    found = jax.eval_shape(optimise, params, inputs)
+    found = jax.eval_shape(optimise, params, (inputs, packed))
     assert found.delta.shape == (n, 1, D)
     assert found.loss.shape == (n,)
 

@@ -90,7 +90,7 @@ class D4S(LocateThenEdit):
 
     def edit(self, lm: Transformer, state: D4SState, prepared: D4SRows) -> tuple[D4SState, Log]:
         """Adds the facts of `prepared` to the history and solves it anew, layer by layer."""
-        check_finite(prepared.log)
+        check_finite(prepared.log, self.layers[-1])
         state, _ = self.update(lm, state, prepared)
         return state, prepared.log
 

@@ -102,16 +102,20 @@ def value_log(values: Values) -> Log:
     }
 
 
-def check_finite(log: Log) -> None:
-    """Refuses values whose loss is not finite.
+def check_finite(log: Log, layer: int) -> None:
+    """Refuses an update with a loss that is not finite.
+
+    Args:
+      log: with "loss" and "updates", a row a fact.
+      layer: where the value is optimised, or the first one that is trained.
 
     Raises:
-      FloatingPointError: with the fact's row and the step.
+      FloatingPointError: with the fact's row, the layer and the step.
     """
     bad = np.flatnonzero(~np.isfinite(log["loss"]))
     if len(bad):
         row = int(bad[0])
         step = int(log["updates"][row])
         raise FloatingPointError(
-            f"the loss of fact {row} of this update is not finite at step {step}"
+            f"layer {layer}: the loss of fact {row} of this update is not finite at step {step}"
         )

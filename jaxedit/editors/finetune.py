@@ -109,7 +109,7 @@ class Ft:
             "loss": np.asarray(done.loss),
             "updates": np.full(count, int(done.updates), np.int32),
         }
-        check_finite(log)
+        check_finite(log, self.layers[0])
         return EditedLeaves(dict(done.leaves), state.edits + count), log
 
     def _order(self, count: int, edits: int) -> np.ndarray:

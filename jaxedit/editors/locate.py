@@ -99,7 +99,7 @@ class LocateThenEdit:
         now = self.bind(lm, state)
         values = self.found(now, prepared.values)
         log = value_log(values)
-        check_finite(log)
+        check_finite(log, self.layers[-1])
         edited, _ = self.update(now, state, prepared.keys, values)
         return self.after(edited, state, prepared), log
 

@@ -10,8 +10,8 @@ with Adam inside the ball |delta| <= clamp |h_i|. Delta enters at one block, at 
 last token: at the block's output (MEMIT), at its MLP's (ROME), or one delta each at its MLP's
 and its attention's (PMET). Hence the blocks below and every token before the subject's last are
 the same at each step: they run once, their keys and values are cached, and a step runs only
-what is above on the few tokens from there on, for a whole batch of facts, with the LM head at
-the predicting positions alone.
+what is above on the few tokens from there on, packed into one row a fact, for a whole batch of
+facts, with the LM head at the predicting positions alone.
 """
 
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxedit.editors.packing import Packed, pack, spans
 from jaxedit.editors.rows import ValueRows
 from jaxedit.models.cache import Cache
 from jaxedit.models.config import ModelConfig
@@ -35,8 +36,7 @@ BLOCK_OUT = "block.out"
 MLP_OUT = "mlp.down.out"
 ATTENTION_OUT = "attn.o.out"
 Sites = tuple[str, ...]
-WINDOWS = (6, 10, 16)
-COLUMNS = 16  # rows are cut to a multiple of this
+COLUMNS = 8  # rows are cut to a multiple of this
 
 
 @dataclass(frozen=True)
@@ -121,60 +121,50 @@ def optimise_values(
     """
     few = lm.mesh.devices[0].platform == "cpu"
     size = (chunk or (8 if few else 32)) * lm.mesh.data
-    tails = np.asarray(_ends(rows.mask) - rows.lookup).max(-1)  # [n]
-    order = np.argsort(tails, kind="stable")  # facts of like tails together: little is padded
+    call = data_parallel(
+        _optimise,
+        lm.mesh,
+        chunk=size // lm.mesh.data,
+        config=lm.config,
+        layer=layer,
+        settings=settings,
+        sites=sites,
+        trace=trace,
+    )
+    order = np.argsort(spans(rows).tails, kind="stable")  # facts of like size together
     parts = []
     for start in range(0, len(order), size):
         own = order[start : start + size]
         part = _trimmed(jax.tree.map(lambda x, i=own: np.asarray(x)[i], rows))
-        call = data_parallel(
-            _optimise,
-            lm.mesh,
-            chunk=size // lm.mesh.data,
-            config=lm.config,
-            layer=layer,
-            settings=settings,
-            sites=sites,
-            window=min(_window(int(tails[own].max())), part.ids.shape[-1]),
-            trace=trace,
-        )
-        parts.append(call(lm.params, part))
+        parts.append(call(lm.params, (part, pack(part))))
     if len(parts) == 1 and (order == np.arange(len(order))).all():
         return parts[0]
     back = np.argsort(order)
     return jax.tree.map(lambda *x: np.concatenate([np.asarray(y) for y in x])[back], *parts)
 
 
-def _ends(mask: Any) -> np.ndarray:
-    """One past the last real column, [...] of mask [..., T]."""
-    mask = np.asarray(mask)
-    return mask.shape[-1] - mask[..., ::-1].argmax(-1)
-
-
 def _trimmed(rows: ValueRows) -> ValueRows:
     """Without the columns on the right that no row of these facts needs."""
-    width = min(round_up(int(_ends(rows.mask).max()), COLUMNS), rows.ids.shape[-1])
+    needed = int(np.flatnonzero(np.asarray(rows.mask).any((0, 1)))[-1]) + 1
+    width = min(round_up(needed, COLUMNS), rows.ids.shape[-1])
     return rows._replace(ids=rows.ids[..., :width], mask=rows.mask[..., :width])
 
 
-def _window(longest: int) -> int:
-    """Columns of the tails, the longest of which has so many: few sizes, the first ones small."""
-    return next((size for size in WINDOWS if longest <= size), round_up(longest, 16))
-
-
 class _Tail(NamedTuple):
-    """All that a step reads and no step changes; n facts of R rows, W columns from `lookup`.
+    """All that a step reads and no step changes; n facts of W packed tokens.
 
     Attributes:
-      hidden: input of the block at which the tail starts, [n * R, W, D].
-      positions: [n * R, W], -1 behind the end.
+      hidden: input of the block at which the tail starts, [n, W, D].
+      positions: [n, W], -1 behind the end.
       cache: keys and values of the tokens before the subject's last, in the blocks that run.
-      logits_at: columns of the tail where the head is needed, [n * R, P].
+      apart: tokens of different rows, which do not see each other, [n, W, S + W] bool.
+      logits_at: tokens where the head is needed, [n, N * P + 1].
     """
 
     hidden: jax.Array
     positions: jax.Array
     cache: Cache
+    apart: jax.Array
     logits_at: jax.Array
 
 
@@ -201,49 +191,54 @@ class _Losses(NamedTuple):
 
 def _optimise(
     params: Any,
-    inputs: ValueRows,
+    batch: tuple[ValueRows, Packed],
     *,
     config: ModelConfig,
     layer: int,
     settings: ValueSettings,
     sites: Sites,
-    window: int,
     trace: bool,
 ) -> Values:
     """The optimisation of one device's facts; every array has a leading axis of facts."""
-    n, rows, _ = inputs.ids.shape
+    inputs, packed = batch
+    n, templates, width = inputs.predict.shape
     # What is added to the output of a block or of its MLP needs nothing of that block any more.
     start = layer if ATTENTION_OUT in sites else layer + 1
     tail, initial = _run_once(
-        params, inputs, config=config, layer=layer, start=start, sites=sites, window=window
+        params, inputs, packed, config=config, layer=layer, start=start, sites=sites
     )
     target = jnp.where(inputs.target_mask, inputs.target, 0)  # [n, P]
     lengths = inputs.target_mask.sum(-1).astype(initial.dtype)  # [n]
 
     def log_probabilities(delta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Log p of the target's tokens and of the likeliest [n, N, P]; subject's log p [n, V]."""
-        shift = jnp.repeat(delta, rows, axis=0).astype(tail.hidden.dtype)  # [n * R, S, D]
-        first = jnp.zeros(len(shift), jnp.int32)
+        shift = delta.astype(tail.hidden.dtype)[:, :, None]  # [n, S, 1, D], for all rows
         inside = start == layer
+        at = (jnp.arange(n)[:, None], packed.start)  # [n, R]
+        each = (n, templates + 1, delta.shape[-1])
         out = forward(
             config,
             params,
             None,
             tail.positions >= 0,
             start=start,
-            hidden=tail.hidden if inside else tail.hidden.at[:, 0].add(shift.sum(1)),
+            hidden=tail.hidden if inside else tail.hidden.at[at].add(shift.sum(1)),
             positions=tail.positions,
             cache=tail.cache,
+            knockout=dict.fromkeys(range(start, config.n_layers), tail.apart),
             logits_at=tail.logits_at,
-            add=[Add(layer, site, first, shift[:, s]) for s, site in enumerate(sites) if inside],
+            add=[
+                Add(layer, site, packed.start, jnp.broadcast_to(shift[:, s], each))
+                for s, site in enumerate(sites)
+                if inside
+            ],
         )
         assert out.logits is not None
-        log_p = jax.nn.log_softmax(out.logits, axis=-1)
-        log_p = log_p.reshape((n, rows, *log_p.shape[1:]))  # [n, R, P, V]
-        gold = jnp.take_along_axis(log_p[:, :-1], target[:, None, :, None], axis=-1)[..., 0]
+        log_p = jax.nn.log_softmax(out.logits, axis=-1)  # [n, N * P + 1, V]
+        likely = log_p[:, :-1].reshape((n, templates, width, -1))
+        gold = jnp.take_along_axis(likely, target[:, None, :, None], axis=-1)[..., 0]
         real = inputs.target_mask[:, None]
-        best = log_p[:, :-1].max(-1)
-        return jnp.where(real, gold, 0), jnp.where(real, best, 0), log_p[:, -1, 0]
+        return jnp.where(real, gold, 0), jnp.where(real, likely.max(-1), 0), log_p[:, -1]
 
     zero = jnp.zeros_like(initial)
     gold_0, _, subject_0 = log_probabilities(zero)
@@ -310,18 +305,17 @@ def _optimise(
 def _run_once(
     params: Any,
     inputs: ValueRows,
+    packed: Packed,
     *,
     config: ModelConfig,
     layer: int,
     start: int,
     sites: Sites,
-    window: int,
 ) -> tuple[_Tail, jax.Array]:
     """One pass over the whole rows; returns the tail to optimise on and h_i, [n, S, D]."""
     n, rows, length = inputs.ids.shape
     ids, mask = (x.reshape(n * rows, length) for x in (inputs.ids, inputs.mask))
-    lookup = inputs.lookup.reshape(n * rows)
-    at_lookup = [Tap(layer, site, positions=lookup[:, None]) for site in sites]
+    lookup = inputs.lookup.reshape(n * rows, 1)
     below = forward(config, params, ids, mask, stop=layer)
     above = forward(
         config,
@@ -331,24 +325,30 @@ def _run_once(
         start=layer,
         hidden=below.hidden,
         logits_at=False,
-        taps=[Tap(layer, BLOCK_OUT), *at_lookup],
+        taps=[Tap(layer, BLOCK_OUT), *(Tap(layer, site, positions=lookup) for site in sites)],
     )
-    columns = lookup[:, None] + jnp.arange(window, dtype=jnp.int32)  # [n * R, W]
-    at = jnp.minimum(columns, length - 1)
     positions = jnp.where(mask, jnp.cumsum(mask, axis=1, dtype=jnp.int32) - 1, -1)
-    own = jnp.where(columns < length, jnp.take_along_axis(positions, at, axis=1), -1)  # [n * R, W]
+
+    def gather(x: jax.Array, row: jax.Array, column: jax.Array) -> jax.Array:
+        """[n * R, T, ...] -> [n, W, ...]; whatever where there is no token."""
+        return x.reshape((n, rows, *x.shape[1:]))[jnp.arange(n)[:, None], row, column]
+
+    past = (packed.past_row, packed.past_column)
+    kept = {
+        block: (gather(keys, *past), gather(values, *past))
+        for block, (keys, values) in above.kv.items()
+    }
+    own = jnp.where(packed.row >= 0, gather(positions, packed.row, packed.column), -1)
+    before = jnp.where(packed.past_row >= 0, gather(positions, *past), -1)
+    sources = jnp.concatenate([packed.past_row, packed.row], axis=1)  # [n, S + W]
+    places = jnp.concatenate([packed.predict.reshape(n, -1), packed.start[:, -1:]], axis=1)
     whole = below.hidden if start == layer else above.taps[0]
-    hidden = jnp.take_along_axis(whole, at[..., None], axis=1)
-    predict = inputs.predict - inputs.lookup[:, :-1, None]  # [n, N, P], columns of the tail
-    predict = jnp.clip(predict, 0, window - 1)
-    # The subject's own row needs its first column only; the others are there for the shape.
-    predict = jnp.concatenate([predict, jnp.zeros_like(predict[:, :1])], axis=1)
-    past = Cache.of(above.kv, positions, config.n_layers).before(own[:, 0])
     tail = _Tail(
-        hidden,
+        gather(whole, packed.row, packed.column),
         own,
-        past,
-        predict.reshape(n * rows, -1),
+        Cache.of(kept, before, config.n_layers),
+        packed.row[:, :, None] != sources[:, None],
+        places,
     )
     passed = jnp.concatenate(above.taps[1:], axis=1)  # [n * R, S, D]
     return tail, passed.reshape(n, rows, *passed.shape[1:])[:, 0]

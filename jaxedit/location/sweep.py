@@ -148,10 +148,10 @@ def _check(values: Any, facts: Sequence[Fact], layer: int) -> None:
     log = value_log(values)
     for i, fact in enumerate(facts):
         try:
-            check_finite(take(log, i, i + 1))
+            check_finite(take(log, i, i + 1), layer)
         except FloatingPointError as error:
             raise UserError(
-                f"fact {fact.id or fact.question!r} at layer {layer}: {error}; lower the learning "
+                f"fact {fact.id or fact.question!r}: {error}; lower the learning "
                 "rate of the values, or leave the layer out"
             ) from None
 

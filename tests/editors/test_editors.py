@@ -191,5 +191,5 @@ def test_a_loss_that_is_not_finite_names_fact_and_step():
     editor = editor_of("d4s", values=ValueSettings(steps=6, learning_rate=float("nan")))
     assert isinstance(editor, D4S)
     prepared = editor.prepare(lm, facts)
-    with pytest.raises(FloatingPointError, match=r"fact 0 .*not finite at step 1"):
+    with pytest.raises(FloatingPointError, match=r"layer 2: .*fact 0 .*not finite at step 1"):
         editor.edit(lm, editor.init(lm), take(prepared, 0, 1))

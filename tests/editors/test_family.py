@@ -162,7 +162,7 @@ def test_training_stops_where_there_is_nothing_to_learn():
 def test_a_training_loss_that_is_not_finite_names_the_fact():
     lm, facts = tiny_model(), tiny_facts(2)
     editor = editor_of("ft_m", learning_rate=float("nan"))
-    with pytest.raises(FloatingPointError, match=r"fact 0 .*not finite at step 1"):
+    with pytest.raises(FloatingPointError, match=r"layer 2: .*fact 0 .*not finite at step 1"):
         editor.edit(lm, editor.init(lm), take(editor.prepare(lm, facts), 0, 1))
 
 
