@@ -18,7 +18,7 @@ import numpy as np
 from jaxedit.data.fact import Fact
 from jaxedit.editors.editor import Editor, take
 from jaxedit.editors.weights import leaves
-from jaxedit.errors import UserError
+from jaxedit.errors import NotFinite
 from jaxedit.metrics.damage import Damage, damage
 from jaxedit.metrics.norms import Norms, weight_norms
 from jaxedit.metrics.records import Answer, Asked, Setting, answer, questions
@@ -109,7 +109,7 @@ def edits(
         alone: every update starts from the unedited model; only ``immediate`` means anything.
 
     Raises:
-        UserError: a loss or weight is not finite; names the fact, the layer or the step.
+        NotFinite: a loss or weight is not; names the fact, the layer or the step.
     """
     unedited = editor.init(lm) if alone else None
     for block in blocks:
@@ -170,7 +170,7 @@ def _edit(
         return editor.edit(lm, state, prepared)
     except FloatingPointError as error:
         names = ", ".join(fact.id for fact in facts[:3]) + (" ..." if len(facts) > 3 else "")
-        raise UserError(
+        raise NotFinite(
             f"edit {turn.stop} (fact {names}): {error}; stopped, the last checkpoint is kept; "
             "try a smaller learning rate or a larger moment_weight"
         ) from None
@@ -179,7 +179,7 @@ def _edit(
 def _check_norms(norms: Mapping[str, Norms], fact: Fact, turn: Turn) -> None:
     for name, values in norms.items():
         if not np.isfinite(np.asarray(values, np.float64)).all():
-            raise UserError(
+            raise NotFinite(
                 f"edit {turn.stop} (fact {fact.id}): {name} has weights that are not finite; "
                 "stopped, the last checkpoint is kept; try a larger moment_weight"
             )

@@ -7,3 +7,7 @@ class UserError(Exception):
     Entry points print it as ``error: ...`` without a traceback and exit with code 2;
     library callers catch it like any other exception.
     """
+
+
+class NotFinite(UserError):
+    """An edit gave a loss or weights that are not finite; what came before it is kept."""

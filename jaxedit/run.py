@@ -14,8 +14,15 @@ from pathlib import Path
 from absl import flags, logging
 
 from jaxedit import cli
-from jaxedit.config import RunConfig, run_config
-from jaxedit.experiment import check_settings, open_experiment, open_resources
+from jaxedit.config import ArmConfig, RunConfig, run_config
+from jaxedit.errors import NotFinite, UserError
+from jaxedit.experiment import (
+    Experiment,
+    Resources,
+    check_settings,
+    open_experiment,
+    open_resources,
+)
 from jaxedit.ledger import locked, refuse_if_busy
 from jaxedit.models.loading import load_config, resolve
 from jaxedit.preflight import available_memory, estimate, known_shape, refuse_if_too_large
@@ -46,12 +53,26 @@ def run(config: RunConfig, workdir: Path) -> None:
     with locked(workdir):
         write_setup(workdir, experiment, resources, needed)
         unedited_answers(workdir, experiment)
-        for arm in config.arms:
-            run_arm(workdir, experiment, arm, resources)
+        tried = [_run_arm(workdir, experiment, arm, resources) for arm in config.arms]
         result = write_report(workdir)
     for line in [*text_table(result), *result["findings"]]:
         logging.info("%s", line)
     logging.info("report: %s", workdir / "report.html")
+    broken = "; ".join(error for error in tried if error)
+    if broken:
+        raise UserError(broken)
+
+
+def _run_arm(
+    workdir: Path, experiment: Experiment, arm: ArmConfig, resources: Resources
+) -> str | None:
+    """Runs one arm; one whose numbers are not finite any more stops no other, and says why."""
+    try:
+        run_arm(workdir, experiment, arm, resources)
+    except NotFinite as error:
+        logging.error("%s: %s", arm.title, error)
+        return f"{arm.title}: {error}"
+    return None
 
 
 def dry_run(config: RunConfig) -> None:

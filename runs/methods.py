@@ -7,7 +7,7 @@ Each method edits the small GPT-J that ships with the package: 50 facts each on 
 100 and 300 facts as one batch, and 300 one after another, scored after 10, 100 and 300. 300 edits
 are 29 % of the width of its MLPs, where the papers' 1,000 are 6 %: it breaks sooner than theirs.
 
-UltraEdit takes turns of ten: one by one its weights cease to be finite at the 252nd edit.
+UltraEdit takes turns of ten. KN's arm does not end: its weights are not finite at the 252nd edit.
 
 What the literature reports: sequential MEMIT and ROME break, D4S and AlphaEdit last; breadth-first
 fine-tuning is strong on reliability; PMET's scores near 0 in the D4S paper are probably those of

@@ -253,9 +253,13 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
 
     with monkeypatch.context() as patch:
         patch.setattr(Memit, "edit", diverges)
-        with pytest.raises(UserError, match=r"edit 4 \(fact tiny-3\): .* not finite at step 0"):
+        with pytest.raises(
+            UserError, match=r"MEMIT one by one: edit 4 \(fact tiny-3\): layer 2: .* at step 0"
+        ):
             run(config, tmp_path / "run")
     with Checkpoints(tmp_path / "run/memit/checkpoints", read_only=True) as checkpoints:
         assert checkpoints.steps == (2,)
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert [arm["name"] for arm in result["arms"]] == ["d4s"]  # one arm stops no other
     run(config, tmp_path / "run")
     assert (tmp_path / "run/report.html").exists()
