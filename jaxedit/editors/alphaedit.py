@@ -20,7 +20,6 @@ import numpy as np
 
 from jaxedit.editors import keys as walk
 from jaxedit.editors import weights
-from jaxedit.editors.editor import Factors
 from jaxedit.editors.least_squares import (
     Prior,
     Recursion,
@@ -31,10 +30,8 @@ from jaxedit.editors.least_squares import (
     refactor,
     solve_inverse,
 )
-from jaxedit.editors.locate import LocatedRows, LocateThenEdit, write_layers
+from jaxedit.editors.locate import LocatedRows, LocateThenEdit, Solve
 from jaxedit.editors.rows import KeyRows, context_weights
-from jaxedit.editors.values import Values
-from jaxedit.editors.weights import EditedLeaves
 from jaxedit.errors import UserError
 from jaxedit.models.transformer import Transformer
 
@@ -94,24 +91,13 @@ class AlphaEdit(LocateThenEdit):
         past = [no_sums(0, basis.shape[1]) for basis in self.bases]
         return AlphaState(plain.leaves, self._refactored(past), 0)
 
-    def update(
-        self, now: Transformer, state: AlphaState, rows: KeyRows, values: Values
-    ) -> tuple[Transformer, Factors]:
-        """Writes the values into the layers of `now`, one after another."""
+    def solver(self, state: AlphaState) -> Solve:
+        """Inside the null space, with the keys of earlier updates."""
 
         def solve(j: int, keys: np.ndarray, residuals: np.ndarray) -> jax.Array:
             return _solve(state.past[j].inverse, self.bases[j], keys, residuals)
 
-        return write_layers(
-            now,
-            self.layers,
-            rows,
-            self.contexts,
-            np.asarray(values.target),
-            site=self.sites[0],
-            share=float,
-            solve=solve,
-        )
+        return solve
 
     def after(self, edited: Transformer, state: AlphaState, prepared: LocatedRows) -> AlphaState:
         """Takes the keys anew, on the edited model, and remembers them."""
@@ -140,11 +126,11 @@ class AlphaEdit(LocateThenEdit):
     def snapshot(self, state: AlphaState) -> Any:
         """The edited kernels and the sums of keys."""
         past = {str(j): kept.sums.kk for j, kept in zip(self.layers, state.past, strict=True)}
-        return {**weights.snapshot(EditedLeaves(state.leaves, state.edits)), "past": past}
+        return {**super().snapshot(state), "past": past}
 
     def restore(self, lm: Transformer, tree: Any) -> AlphaState:
         """Kernels as they were kept; the sums are factored afresh."""
-        kept = weights.restore(tree)
+        kept = super().restore(lm, tree)
         with jax.enable_x64(True):
             keys = [jnp.asarray(tree["past"][str(j)]) for j in self.layers]
             past = [Sums(jnp.zeros((0, len(kk)), kk.dtype), kk) for kk in keys]

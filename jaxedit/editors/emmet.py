@@ -16,12 +16,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxedit.editors.editor import Factors
 from jaxedit.editors.least_squares import Prior, prior, solve_batch, solve_equalities
-from jaxedit.editors.locate import LocateThenEdit, write_layers
-from jaxedit.editors.rows import KeyRows
-from jaxedit.editors.values import Values
-from jaxedit.models.transformer import Transformer
+from jaxedit.editors.locate import LocateThenEdit, Solve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,20 +42,9 @@ class Emmet(LocateThenEdit):
             found.append(prior(whole, 1.0, layer=j))
         return tuple(found)
 
-    def update(
-        self, now: Transformer, state: Any, rows: KeyRows, values: Values
-    ) -> tuple[Transformer, Factors]:
-        """Writes the values into the layers of `now`, one after another."""
-        return write_layers(
-            now,
-            self.layers,
-            rows,
-            self.contexts,
-            np.asarray(values.target),
-            site=self.sites[0],
-            share=float,
-            solve=self._solve,
-        )
+    def solver(self, state: Any) -> Solve:
+        """R (K^T B^-1 K + mu I)^-1 K^T B^-1."""
+        return self._solve
 
     def _solve(self, j: int, keys: np.ndarray, residuals: np.ndarray) -> jax.Array:
         if len(keys) > 1 and self.slack:

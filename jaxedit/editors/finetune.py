@@ -27,14 +27,14 @@ from jaxedit.data.fact import Fact
 from jaxedit.editors import weights
 from jaxedit.editors.editor import Log, check_finite
 from jaxedit.editors.rows import TargetRows, target_rows
-from jaxedit.editors.weights import DOWN, EditedLeaves, check_layers, leaf_names
+from jaxedit.editors.weights import DOWN, EditedLeaves, WritesLeaves, check_layers, leaf_names
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import forward
 from jaxedit.models.transformer import Transformer
 
 
 @dataclasses.dataclass(frozen=True)
-class Ft:
+class Ft(WritesLeaves):
     """Fine-tuning, one fact or one batch an update.
 
     Attributes:
@@ -121,18 +121,6 @@ class Ft:
             draw = np.random.default_rng((self.seed, edits, epoch))
             order[epoch, :count] = draw.permutation(count) if self.shuffle else np.arange(count)
         return order.reshape(self.steps, batches, size)
-
-    def bind(self, lm: Transformer, state: EditedLeaves) -> Transformer:
-        """The model with the trained leaves."""
-        return weights.with_leaves(lm, state.leaves)
-
-    def snapshot(self, state: EditedLeaves) -> Any:
-        """The trained leaves."""
-        return weights.snapshot(state)
-
-    def restore(self, lm: Transformer, tree: Any) -> EditedLeaves:
-        """The leaves as they were kept."""
-        return weights.restore(tree)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ needs a relation and is not here.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ from jaxedit.editors import weights
 from jaxedit.editors.attribution import attributions
 from jaxedit.editors.editor import Log
 from jaxedit.editors.rows import Array, TargetRows, target_rows
-from jaxedit.editors.weights import EditedLeaves, check_layers, leaf_names
+from jaxedit.editors.weights import EditedLeaves, WritesLeaves, check_layers, leaf_names
 from jaxedit.errors import UserError
 from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import replicate
@@ -58,7 +58,7 @@ class KnRows(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Kn:
+class Kn(WritesLeaves):
     """Knowledge neurons, one fact or one batch an update; updates add up.
 
     Attributes:
@@ -192,18 +192,6 @@ class Kn:
             return first / np.maximum(np.linalg.norm(first, axis=-1, keepdims=True), 1e-30)
         whole = np.where(np.asarray(mask)[..., None], each, 0).sum(1)
         return np.where(np.asarray(mask).sum(1) == 1, 2, 1)[:, None] * whole
-
-    def bind(self, lm: Transformer, state: EditedLeaves) -> Transformer:
-        """The model with the edited kernels."""
-        return weights.with_leaves(lm, state.leaves)
-
-    def snapshot(self, state: EditedLeaves) -> Any:
-        """The edited kernels."""
-        return weights.snapshot(state)
-
-    def restore(self, lm: Transformer, tree: Any) -> EditedLeaves:
-        """The kernels as they were kept."""
-        return weights.restore(tree)
 
 
 def _old_answers(lm: Transformer, facts: Sequence[Fact], tokens: np.ndarray) -> list[str]:

@@ -29,7 +29,13 @@ from jaxedit.editors.rows import (
     value_rows,
 )
 from jaxedit.editors.values import BLOCK_OUT, Sites, Values, ValueSettings, optimise_values
-from jaxedit.editors.weights import EditedLeaves, add_delta, check_layers, leaf_names
+from jaxedit.editors.weights import (
+    EditedLeaves,
+    WritesLeaves,
+    add_delta,
+    check_layers,
+    leaf_names,
+)
 from jaxedit.models.transformer import Transformer
 
 Solve = Callable[[int, np.ndarray, np.ndarray], jax.Array]
@@ -44,7 +50,7 @@ class LocatedRows(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class LocateThenEdit:
+class LocateThenEdit(WritesLeaves):
     """Hyper-parameters and resources of the family.
 
     Attributes:
@@ -106,25 +112,30 @@ class LocateThenEdit:
     def update(
         self, now: Transformer, state: Any, rows: KeyRows, values: Values
     ) -> tuple[Transformer, Factors]:
-        """Writes the values into the layers of `now`, which is `state` bound."""
+        """Writes the values into the layers of `now`, which is `state` bound, one by one."""
+        return write_layers(
+            now,
+            self.layers,
+            rows,
+            self.contexts,
+            np.asarray(values.target),
+            site=self.sites[0],
+            share=self.share,
+            solve=self.solver(state),
+        )
+
+    def share(self, left: int) -> float:
+        """What divides the distance at a layer: the number of layers left, this one included."""
+        return left
+
+    def solver(self, state: Any) -> Solve:
+        """What gives a layer its Delta."""
         raise NotImplementedError
 
     def after(self, edited: Transformer, state: Any, prepared: LocatedRows) -> Any:
         """The state once `edited` has been written."""
         leaves = weights.leaves(edited, self.places(edited))
         return EditedLeaves(leaves, state.edits + len(prepared.keys.ids))
-
-    def bind(self, lm: Transformer, state: Any) -> Transformer:
-        """The model with the edited kernels."""
-        return weights.with_leaves(lm, state.leaves)
-
-    def snapshot(self, state: Any) -> Any:
-        """The edited kernels."""
-        return weights.snapshot(state)
-
-    def restore(self, lm: Transformer, tree: Any) -> Any:
-        """The kernels as they were kept."""
-        return weights.restore(tree)
 
 
 def write_layers(

@@ -13,38 +13,18 @@ import dataclasses
 from typing import Any
 
 import jax
-import numpy as np
 
-from jaxedit.editors.editor import Factors
 from jaxedit.editors.least_squares import solve_batch
-from jaxedit.editors.locate import LocateThenEdit, write_layers
-from jaxedit.editors.rows import KeyRows
-from jaxedit.editors.values import Values
-from jaxedit.models.transformer import Transformer
+from jaxedit.editors.locate import LocateThenEdit, Solve
 
 
 @dataclasses.dataclass(frozen=True)
 class Memit(LocateThenEdit):
     """MEMIT, in batches of any size, one after another."""
 
-    def update(
-        self, now: Transformer, state: Any, rows: KeyRows, values: Values
-    ) -> tuple[Transformer, Factors]:
-        """Writes the values into the layers of `now`, one after another."""
-        return write_layers(
-            now,
-            self.layers,
-            rows,
-            self.contexts,
-            np.asarray(values.target),
-            site=self.sites[0],
-            share=self.share,
-            solve=lambda j, keys, residuals: _solve(self.priors[j], keys, residuals),
-        )
-
-    def share(self, left: int) -> float:
-        """The part of the distance that a layer takes: one of those that are left."""
-        return left
+    def solver(self, state: Any) -> Solve:
+        """R K^T (lambda C + K K^T)^-1."""
+        return lambda j, keys, residuals: _solve(self.priors[j], keys, residuals)
 
 
 _solve = jax.jit(solve_batch)

@@ -32,7 +32,7 @@ from jaxedit.editors import weights
 from jaxedit.editors.editor import Log
 from jaxedit.editors.normaliser import Normaliser, follow, normalise
 from jaxedit.editors.rows import TargetRows, target_rows
-from jaxedit.editors.weights import DOWN, EditedLeaves, check_layers, leaf, leaf_names
+from jaxedit.editors.weights import DOWN, WritesLeaves, check_layers, leaf, leaf_names
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import forward
 from jaxedit.models.sites import Add, Tap
@@ -71,7 +71,7 @@ class Captured(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class UltraEdit:
+class UltraEdit(WritesLeaves):
     """UltraEdit; one update is one turn.
 
     Attributes:
@@ -186,19 +186,15 @@ class UltraEdit:
             found[shape] = jax.tree.map(np.asarray, after)
         return found
 
-    def bind(self, lm: Transformer, state: UltraState) -> Transformer:
-        """The model with the edited kernels."""
-        return weights.with_leaves(lm, state.leaves)
-
     def snapshot(self, state: UltraState) -> Any:
         """The edited kernels and the normalisers."""
         normalisers = {shape: kept._asdict() for shape, kept in state.normalisers.items()}
-        kernels = weights.snapshot(EditedLeaves(state.leaves, state.edits))
+        kernels = super().snapshot(state)
         return {**kernels, "normalisers": normalisers}
 
     def restore(self, lm: Transformer, tree: Any) -> UltraState:
         """Kernels and normalisers as they were kept."""
-        kept = weights.restore(tree)
+        kept = super().restore(lm, tree)
         normalisers = {shape: Normaliser(**own) for shape, own in tree["normalisers"].items()}
         return UltraState(kept.leaves, normalisers, kept.edits)
 

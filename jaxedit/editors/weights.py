@@ -118,20 +118,26 @@ def _with(tree: Mapping[str, Any], path: list[str], value: Any) -> dict[str, Any
     return {**tree, path[0]: inner}
 
 
-def snapshot(state: EditedLeaves) -> dict[str, Any]:
-    """What a checkpoint keeps: the leaves, by block."""
-    tree: dict[str, dict[str, Any]] = {}
-    for name, value in state.leaves.items():
-        block, _, inside = name.partition("/")
-        tree.setdefault(block, {})[inside] = value
-    return {"leaves": tree, "edits": np.int64(state.edits)}
+class WritesLeaves:
+    """What editors share whose state is the leaves that they have written."""
 
+    def bind(self, lm: Transformer, state: Any) -> Transformer:
+        """The model with the edited leaves."""
+        return with_leaves(lm, state.leaves)
 
-def restore(tree: Any) -> EditedLeaves:
-    """The state that `snapshot` was taken of."""
-    kept = tree["leaves"]
-    found = {f"{block}/{inside}": kept[block][inside] for block in kept for inside in kept[block]}
-    return EditedLeaves(found, int(tree["edits"]))
+    def snapshot(self, state: Any) -> Any:
+        """The edited leaves, by block."""
+        tree: dict[str, dict[str, Any]] = {}
+        for name, value in state.leaves.items():
+            block, _, inside = name.partition("/")
+            tree.setdefault(block, {})[inside] = value
+        return {"leaves": tree, "edits": np.int64(state.edits)}
+
+    def restore(self, lm: Transformer, tree: Any) -> Any:
+        """The leaves as they were kept."""
+        kept = tree["leaves"]
+        found = {f"{block}/{name}": leaf for block in kept for name, leaf in kept[block].items()}
+        return EditedLeaves(found, int(tree["edits"]))
 
 
 def kernel(lm: Transformer, layer: int) -> jax.Array:

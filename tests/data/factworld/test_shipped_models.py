@@ -107,7 +107,7 @@ def test_one_memit_edit_takes_carries_and_keeps(name):
     """
     lm = shipped(name)
     settings = settings_for(lm.config, f"embedded:{name}", "d4s")
-    facts = edits(WORLD, 100, SHOWN)
+    facts = edits(WORLD, 40, SHOWN)
     editor = D4S(
         statistics=second_moments(lm, settings["layers"], corpus(WORLD, 2000)).matrices,
         contexts=sample_contexts(lm, 0),
