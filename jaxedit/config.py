@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
@@ -161,7 +161,7 @@ class RunConfig:
         layers: edited by every arm that does not name its own; None takes those that the model
             brings in its editing.json, or those published for a model of its shape.
         dtype: of the parameters; edited leaves and solves are wider in any case.
-        legacy_targets: encode Llama targets as the published code does.
+        legacy_targets: encode Llama targets as published code does; see editors/rows.py.
         checkpoint_every: edits between two checkpoints.
         keep_checkpoints: how many of the latest; None keeps all.
         values_block: facts whose values are optimised together; None is checkpoint_every.
@@ -174,7 +174,7 @@ class RunConfig:
     arms: tuple[ArmConfig, ...]
     layers: tuple[int, ...] | None = None
     dtype: str = "float32"
-    legacy_targets: bool = False
+    legacy_targets: bool | Literal["stripped"] = False
     mesh: MeshConfig = field(default_factory=MeshConfig)
     statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
     contexts: ContextsConfig = field(default_factory=ContextsConfig)

@@ -23,6 +23,7 @@ from jaxedit.editors.least_squares import Prior, prior
 from jaxedit.editors.rows import (
     Contexts,
     KeyRows,
+    LegacyTargets,
     ValueRows,
     context_weights,
     key_rows,
@@ -59,7 +60,7 @@ class LocateThenEdit(WritesLeaves):
       contexts: prefix templates, the plain one first.
       moment_weight: lambda, the number of preserved keys that C stands for.
       values: hyper-parameters of the values.
-      legacy_targets: encode targets as the published code does.
+      legacy_targets: encode targets as published code does; see `rows.LegacyTargets`.
     """
 
     layers: tuple[int, ...]
@@ -67,7 +68,7 @@ class LocateThenEdit(WritesLeaves):
     contexts: Contexts
     moment_weight: float = 15_000.0
     values: ValueSettings = dataclasses.field(default_factory=ValueSettings)
-    legacy_targets: bool = False
+    legacy_targets: LegacyTargets = False
     values_ahead: bool = dataclasses.field(default=False, init=False)
 
     sites: ClassVar[Sites] = (BLOCK_OUT,)

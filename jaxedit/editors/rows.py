@@ -5,7 +5,7 @@ padding is on the right, and lengths are rounded up to buckets, so that shapes r
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,16 @@ from jaxedit.models.text import Tokenizer, bucket, pad_batch, round_up
 Array = Any  # numpy on the host, traced inside a compiled function
 Contexts = tuple[tuple[str, ...], ...]
 """Groups of prefix templates, each with one ``{}`` for the prompt."""
+
+LegacyTargets = bool | Literal["stripped"]
+"""How targets are encoded.
+
+  False       after their prompt, in one piece with it.
+  True        as " target" by itself, as most published code does; a Llama-2 tokenizer then puts a
+              bare "▁" before it.
+  "stripped"  likewise, without that mark; the rows of targets of several tokens are then missing
+              the space before them, as in EMMET's code and EasyEdit's PMET.
+"""
 
 PLAIN: Contexts = (("{}",),)
 """No prefixes: the prompt alone."""
@@ -124,7 +134,7 @@ def value_rows(
     facts: Sequence[Fact],
     contexts: Contexts,
     *,
-    legacy_targets: bool = False,
+    legacy_targets: LegacyTargets = False,
 ) -> ValueRows:
     """Rows for the values of `facts`.
 
@@ -132,8 +142,7 @@ def value_rows(
       tokenizer: the model's.
       facts: n facts.
       contexts: the prefix templates.
-      legacy_targets: encode " target" by itself, as the published code does; a Llama-2
-        tokenizer then puts an extra "▁" before it.
+      legacy_targets: see `LegacyTargets`.
     """
     templates = [t for group in contexts for t in group]
     rows, lookup, predict, targets = [], [], [], []
@@ -143,6 +152,8 @@ def value_rows(
             if legacy_targets:
                 target = tokenizer.encode_pair(question, fact.target, legacy_targets=True)
                 target = target[0][target[1] :]
+                if legacy_targets == "stripped" and not tokenizer.decode(target[:1]):
+                    target = target[1:]
                 seen = question + tokenizer.decode(target[:-1])
                 ids, column = subject_last(tokenizer, seen, end)
             else:

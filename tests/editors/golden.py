@@ -44,9 +44,9 @@ METHODS = {  # the stored name, and ours
     "ee_ft_l": "ft_l",
     "ee_ft_m": "ft_m",
 }
-# Published code that encodes a target without the bare "▁" of a Llama-2 tokenizer: its clean run
-# strips it, and EasyEdit's PMET puts no space before the target.
-CLEAN_TARGETS = ("emmet", "ee_pmet", "ee_ft_m")
+# Published code that encodes a target without the bare "▁" of a Llama-2 tokenizer: EMMET's strips
+# it, and EasyEdit's PMET puts no space before the target.
+STRIPPED = ("emmet", "ee_pmet")
 MEAN_OF_ALL = ("rome", "ee_rome", "ee_r_rome")  # one group of prefix templates
 
 
@@ -136,7 +136,7 @@ def editor_of(name: str, info: dict[str, Any], directory: Path) -> Any:
     given: dict[str, Any] = {
         "layers": tuple(published["layers"]),
         # The published code encodes " target" by itself; a Llama-2 tokenizer then adds a "▁".
-        "legacy_targets": name not in CLEAN_TARGETS,
+        "legacy_targets": "stripped" if name in STRIPPED else True,
     }
     if method.startswith("ft"):
         return EDITORS[method](
