@@ -7,12 +7,13 @@ The model is the one that the authors' code was timed on (width 256, d_ff 1,024,
 edited layers, 19 Adam steps); AUTHORS below has those seconds. Facts are edited one after
 another; D4S prepares 12 ahead, as it may, the others take their values on the edited model.
 
-The floor is what an edit has to compute, at the rate of this machine's matrix product: the rows
-once through the model, every step's tail forwards and backwards through the blocks above, the key
-rows through the edited blocks. Only real tokens count; pads, attention scores, norms and
-activations do not, nor does anything but matrix products.
+The floor is what an edit has to compute, at the rate at which this machine multiplies matrices as
+small as a step's: the rows once through the model, every step's tail forwards and backwards through
+the blocks above, the key rows through the edited blocks. Only real tokens count; pads, attention
+scores, norms and activations do not, nor does anything but matrix products.
 """
 
+import os
 import statistics as stats
 import time
 from collections.abc import Callable, Iterator
@@ -138,8 +139,8 @@ def one_by_one(lm: Transformer, editor: Any, facts: list[Fact]) -> Iterator[dict
         yield seconds
 
 
-def needed(lm: Transformer, editor: Any, facts: list[Fact]) -> float:
-    """Multiplications and additions in matrix products that an edit cannot do without."""
+def needed(lm: Transformer, editor: Any, facts: list[Fact]) -> tuple[float, int]:
+    """What an edit cannot do without: operations in matrix products, and tokens of a step."""
     c = lm.config
     block = 2 * (4 * c.d_model**2 + 2 * c.d_model * c.d_ff)
     head = 2 * c.d_model * c.vocab_size
@@ -150,7 +151,7 @@ def needed(lm: Transformer, editor: Any, facts: list[Fact]) -> float:
         above = c.n_layers - editor.layers[0]
         # Backward: activations through the blocks above, weights of one matrix.
         step = tokens * (2 * above * block + 2 * c.d_model * c.d_ff) + 3 * head
-        return tokens * editor.layers[0] * block + editor.steps * step
+        return tokens * editor.layers[0] * block + editor.steps * step, round(tokens)
     values = value_rows(lm.tokenizer, facts, CONTEXTS)
     keys = key_rows(lm.tokenizer, facts, CONTEXTS)
     n = len(facts)
@@ -163,10 +164,11 @@ def needed(lm: Transformer, editor: Any, facts: list[Fact]) -> float:
     # Each edited block runs once for its keys, and its last matrix again once it is solved.
     walk = keys.mask.sum() * ((last + 1) * block + len(editor.layers) * 2 * c.d_model * c.d_ff)
     solves = len(editor.layers) * 4 * c.d_ff * (c.d_model + c.d_ff)
-    return (once + steps + walk) / n + solves
+    together = len(facts) if editor.values_ahead else 1
+    return (once + steps + walk) / n + solves, round(tails.sum() / n) * together
 
 
-def rate(rows: int = 64) -> float:
+def rate(rows: int) -> float:
     """Operations a second of a product as large as a step's, [rows, 256] x [256, 1024]."""
     a, b = jnp.ones((rows, 256)), jnp.ones((256, 1024))
     product = jax.jit(lambda a, b: a @ b)
@@ -174,32 +176,41 @@ def rate(rows: int = 64) -> float:
     return 200 * 2 * rows * 256 * 1024 / best
 
 
+def row(lm: Transformer, method: str, facts: list[Fact]) -> dict[str, str]:
+    """One line of the table."""
+    editor = editor_of(method, lm.config.d_ff)
+    found = list(one_by_one(lm, editor, facts))
+    later = found[len(found) // 2 :]
+    warm = {name: stats.median(x[name] for x in later) for name in found[0]}
+    total = sum(warm.values())
+    operations, rows = needed(lm, editor, facts)
+    speed = rate(rows)
+    authors = [
+        f"{seconds[method] / total:.1f} ({threads} thread{'s' * (threads > 1)}: {seconds[method]})"
+        for (threads, _), seconds in AUTHORS.items()
+        if method in seconds
+    ]
+    return {
+        "method": method,
+        "first edit, s": f"{sum(found[0].values()):.1f}",
+        "warm, s": f"{total:.4f}",
+        "of which": ", ".join(f"{name} {seconds:.4f}" for name, seconds in warm.items()),
+        "GFLOP": f"{operations / 1e9:.2f}",
+        "GFLOP/s": f"{speed / 1e9:.0f}",
+        "share of the floor": f"{100 * operations / speed / total:.0f} %",
+        "authors / ours": "; ".join(authors) or "-",
+    }
+
+
 def main(_: list[str]) -> None:
     lm, facts = model(), short_facts(EDITS.value)
     tokens = value_rows(lm.tokenizer, facts, CONTEXTS).mask.sum(-1).mean()
-    peak = rate()
-    print(f"{EDITS.value} facts, rows of {tokens:.1f} tokens; products at {peak / 1e9:.0f} GFLOP/s")
-    for method in METHODS.value:
-        editor = editor_of(method, lm.config.d_ff)
-        found = list(one_by_one(lm, editor, facts))
-        half = found[len(found) // 2 :]
-        warm = {name: stats.median(x[name] for x in half) for name in half[0]}
-        total, cold = sum(warm.values()), sum(found[0].values())
-        floor = needed(lm, editor, facts) / peak
-        parts = ", ".join(f"{name} {seconds:.4f}" for name, seconds in warm.items())
-        print(
-            f"{method:10s} warm {total:.4f} s ({parts}); first edit {cold:.1f} s; "
-            f"floor {floor:.4f} s, {100 * floor / total:.0f} % reached",
-            end="",
-        )
-        for (threads, count), seconds in AUTHORS.items():
-            if method in seconds:
-                print(
-                    f"; authors, {threads} thread(s), {count} edits: {seconds[method]:.2f} s, "
-                    f"{seconds[method] / total:.1f} times ours",
-                    end="",
-                )
-        print(flush=True)
+    print(f"{EDITS.value} facts, rows of {tokens:.1f} tokens, {len(os.sched_getaffinity(0))} cores")
+    for i, method in enumerate(METHODS.value):
+        cells = row(lm, method, facts)
+        if not i:
+            print(f"| {' | '.join(cells)} |\n|{'---|' * len(cells)}")
+        print(f"| {' | '.join(cells.values())} |", flush=True)
 
 
 if __name__ == "__main__":

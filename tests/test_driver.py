@@ -12,7 +12,7 @@ from jaxedit.editors.statistics import second_moments
 from jaxedit.editors.values import ValueSettings
 from jaxedit.errors import UserError
 from jaxedit.metrics import Setting
-from jaxedit.schedule import schedule
+from jaxedit.schedule import Block, schedule
 from tests.tiny import SENTENCES, tiny_model
 from tests.tiny_run import even_facts
 
@@ -105,3 +105,16 @@ def test_weights_that_are_not_finite_stop_the_run(monkeypatch: pytest.MonkeyPatc
     )
     with pytest.raises(UserError, match=r"edit 1 \(fact tiny-0\): layers_1/mlp.down has weights"):
         next(updates)
+
+
+def test_alone_every_update_starts_from_the_unedited_model():
+    facts, chosen, lm = even_facts(3), editor("memit"), tiny_model()
+    start = chosen.init(lm)
+    together = schedule(3, checkpoint_every=3)
+    alone = list(driver.edits(lm, chosen, facts, start, together, asked(facts), alone=True))
+    assert [update.state.edits for update in alone] == [1, 1, 1]
+    last = schedule(3, checkpoint_every=3)[0].turns[2:]
+    fresh = driver.edits(lm, chosen, facts, start, [Block(last)], asked(facts))
+    (other,) = list(fresh)
+    jax.tree.map(np.testing.assert_array_equal, alone[2].state.leaves, other.state.leaves)
+    assert alone[2].damage is not None and alone[0].damage is None

@@ -49,3 +49,13 @@ def test_every_fact_once_and_any_checkpoint_goes_on_alike(count, batch, block, e
         assert [turn.start for turn in turns(rest)][:1] == ([start] if start < count else [])
     if block is not None:
         assert all(item.stop - item.start <= max(block, batch) for item in whole)
+
+
+def test_evaluation_follows_the_counts_that_are_named():
+    due = [
+        turn.stop
+        for block in schedule(12, batch=2, checkpoint_every=4, evaluate_at=(1, 5, 12))
+        for turn in block.turns
+        if turn.evaluate
+    ]
+    assert due == [2, 6]  # the first update at or past each; the end is scored in any case
