@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= dev
 comma := ,
+# A process a core, a file in one of them: compiling, which takes most of the time, is one thread's.
+PARALLEL := --numprocesses=auto --dist=loadfile
 INSTALLED := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
 .PHONY: quickstart test test-all lint clean
@@ -15,10 +17,10 @@ quickstart: $(INSTALLED)
 	$(BIN)/python -m jaxedit.run --config=configs/quickstart.py --workdir=out/quickstart
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
