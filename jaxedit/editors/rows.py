@@ -224,7 +224,7 @@ def target_rows(
             rows.append([*whole, *ending][:-1])
             places.append(list(range(start - 1, start - 1 + len(target))))
         targets.append(target)
-    ids, mask = _pad(tokenizer, rows)
+    ids, mask = _pad(tokenizer, rows, least=8)
     width = round_up(max(map(len, targets)), 4)
     target, target_mask = pad_batch(targets, side="right", length=width, pad_id=0)
     predict, _ = pad_batch(places, side="right", length=width, pad_id=0)
@@ -243,8 +243,12 @@ def _end_of_text(tokenizer: Tokenizer) -> list[int]:
     return [tokenizer.eos_id]
 
 
-def _pad(tokenizer: Tokenizer, rows: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
-    length = bucket(max(map(len, rows)))
+def _pad(
+    tokenizer: Tokenizer, rows: list[list[int]], *, least: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Padded on the right; short rows to `least` columns, longer ones to a bucket."""
+    longest = max(map(len, rows))
+    length = least if longest <= least else bucket(longest)
     ids, mask = pad_batch(rows, side="right", length=length, pad_id=tokenizer.pad_id)
     return np.asarray(ids, np.int32), np.asarray(mask, bool)
 
