@@ -12,8 +12,8 @@ import numpy as np
 from jaxedit.editors.rows import Array, ValueRows
 from jaxedit.models.text import round_up
 
-TAILS = (16, 32, 48, 64, 96, 128)  # few sizes, so that little is compiled; then steps of 64
-PASTS = 64  # in steps of this
+TAILS = (32, 64, 96, 128)  # few sizes, so that little is compiled; then steps of 64
+PASTS = 128  # in steps of this
 
 
 class Packed(NamedTuple):

@@ -36,7 +36,7 @@ BLOCK_OUT = "block.out"
 MLP_OUT = "mlp.down.out"
 ATTENTION_OUT = "attn.o.out"
 Sites = tuple[str, ...]
-COLUMNS = 8  # rows are cut to a multiple of this
+COLUMNS = 16  # rows are cut to a multiple of this
 
 
 @dataclass(frozen=True)
