@@ -23,6 +23,7 @@ INK = "#12ab34"  # stands for the page's text colour until the SVG is written
 COLOURS = ("#3b7dd8", "#e07b39", "#2a9d76", "#b65fcf", "#c9a227", "#d1495b")
 DASHES = ("-", "--", ":")
 METRICS = (("efficacy", "target"), ("paraphrase", "target"), ("specificity", "unedited"))
+WIDE = 5  # a range that is told apart on a logarithmic axis alone
 WINDOW = 11  # edits that a running median looks at
 Arm = Mapping[str, Any]
 STYLE: dict[Any, Any] = {
@@ -121,8 +122,10 @@ def _damage(arms: Sequence[Arm], scale: str) -> Picture | None:
                     axes.plot(
                         *zip(*known, strict=True), **style, marker="o", ms=3, label=arm["title"]
                     )
-            axes.set(title=title, xlabel="edits", yscale="log", xlim=(0, None))
-            axes.legend(loc="upper left")
+            low, high = axes.dataLim.intervaly
+            scale = "log" if high > WIDE * low > 0 else "linear"
+            axes.set(title=title, xlabel="edits", yscale=scale, xlim=(0, None))
+            axes.legend(loc="best")
 
         return _svg(f"damage-{title}", draw)
 
