@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -98,10 +100,15 @@ class Experiment:
             step=step,
             arm=arm.name,
             model=self.model_hash,
-            config=self.config.arm_hash(arm),
+            config=f"{self.config.arm_hash(arm)} {self._settings_hash(arm)}",
             facts=tuple(fact.id for fact in self.facts),
             version=code_version(),
         )
+
+    def _settings_hash(self, arm: ArmConfig) -> str:
+        """Of the hyper-parameters as resolved: a model's editing.json may have changed."""
+        text = json.dumps(self.settings[arm.name], default=dataclasses.asdict, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def questions(self) -> driver.Questions:
         """What is asked of the model along the run."""

@@ -1,5 +1,6 @@
 """A run writes everything, goes on after any interruption, and can be asked afterwards."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ from jaxedit.config import run_config
 from jaxedit.editors import Memit
 from jaxedit.errors import UserError
 from jaxedit.evaluate import evaluate, find_arm, reopen, restore
+from jaxedit.experiment import open_experiment
 from jaxedit.generate import side_by_side
 from jaxedit.ledger import Ledger, locked, read_json
 from jaxedit.models.loading import load_model, save_hf
@@ -263,3 +265,13 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
     assert [arm["name"] for arm in result["arms"]] == ["d4s"]  # one arm stops no other
     run(config, tmp_path / "run")
     assert (tmp_path / "run/report.html").exists()
+
+
+def test_a_checkpoint_knows_the_settings_as_they_were_resolved(inputs: Path):
+    """A model's editing.json may change between two starts; the config does not say so."""
+    experiment = open_experiment(run_config(raw_config(inputs)))
+    arm = experiment.config.arms[0]
+    changed = {**experiment.settings[arm.name], "moment_weight": 21.0}
+    other = dataclasses.replace(experiment, settings={**experiment.settings, arm.name: changed})
+    assert experiment.meta(arm, 2) == open_experiment(experiment.config).meta(arm, 2)
+    assert experiment.meta(arm, 2) != other.meta(arm, 2)
