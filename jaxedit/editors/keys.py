@@ -58,7 +58,7 @@ def read(lm: Transformer, place: Place, layer: int, weights: np.ndarray) -> jax.
 
 def read_each(lm: Transformer, place: Place, layer: int) -> jax.Array:
     """Keys of the n facts behind each of their N templates, [n, N, d_ff]."""
-    return _at_lookup(lm, place, layer, layer, "mlp.down.in")
+    return passing(lm, place, layer, layer, "mlp.down.in")
 
 
 @jax.jit
@@ -93,10 +93,6 @@ def passing(
       layer: the last one.
       site: see `jaxedit.models.sites`.
     """
-    return _at_lookup(lm, place, start, layer, site)
-
-
-def _at_lookup(lm: Transformer, place: Place, start: int, layer: int, site: str) -> jax.Array:
     static = {"config": lm.config, "start": start, "layer": layer, "site": site}
     return data_parallel(_run_to_site, lm.mesh, chunk=CHUNK, **static)(lm.params, place._asdict())
 

@@ -130,7 +130,7 @@ class LocateThenEdit(WritesLeaves):
         return left
 
     def solver(self, state: Any) -> Solve:
-        """What gives a layer its Delta."""
+        """What gives a layer its Delta; a method that writes in its own way has none."""
         raise NotImplementedError
 
     def after(self, edited: Transformer, state: Any, prepared: LocatedRows) -> Any:
