@@ -30,7 +30,7 @@ from jaxedit.errors import UserError
 from jaxedit.ledger import write_json
 from jaxedit.metrics import code_version
 from jaxedit.models.loading import load_model, save_hf
-from jaxedit.models.protocol import TeacherForced
+from jaxedit.models.protocol import Advance, Continuation, Row, TeacherForced
 from jaxedit.models.text import Tokenizer, read_json
 from jaxedit.models.transformer import Transformer
 from jaxedit.typed import suggestion, typed_settings
@@ -75,9 +75,27 @@ class Edited:
         """Greedy continuations of the prompts, without them."""
         return self.model.generate(prompts, max_new_tokens, stop)
 
-    def teacher_forced(self, prompts: Sequence[str], targets: Sequence[str]) -> list[TeacherForced]:
+    def continuations(
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int = 32,
+        stop: str | Sequence[str] | None = None,
+        advance: Advance | None = None,
+    ) -> list[Continuation]:
         """See `jaxedit.models.protocol.LanguageModel`."""
-        return self.model.teacher_forced(prompts, targets)
+        return self.model.continuations(prompts, max_new_tokens, stop, advance)
+
+    def teacher_forced(
+        self, prompts: Sequence[str], targets: Sequence[str], advance: Advance | None = None
+    ) -> list[TeacherForced]:
+        """See `jaxedit.models.protocol.LanguageModel`."""
+        return self.model.teacher_forced(prompts, targets, advance)
+
+    def score_rows(
+        self, rows: Sequence[Row], advance: Advance | None = None
+    ) -> list[TeacherForced]:
+        """See `jaxedit.models.protocol.LanguageModel`."""
+        return self.model.score_rows(rows, advance)
 
     def loglikelihood(self, texts: Sequence[str]) -> list[tuple[float, int]]:
         """See `jaxedit.models.protocol.LanguageModel`."""

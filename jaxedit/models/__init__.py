@@ -4,7 +4,7 @@ from jaxedit.models.cache import Cache
 from jaxedit.models.config import ModelConfig, RopeScaling
 from jaxedit.models.forward import Output, forward, head, init_params, param_shapes
 from jaxedit.models.loading import load_model, save_hf
-from jaxedit.models.protocol import LanguageModel, TeacherForced
+from jaxedit.models.protocol import Continuation, LanguageModel, TeacherForced
 from jaxedit.models.sites import Add, Context, Set, Tap
 from jaxedit.models.text import Tokenizer, bucket, pad_batch
 from jaxedit.models.transformer import Transformer
@@ -13,6 +13,7 @@ __all__ = [
     "Add",
     "Cache",
     "Context",
+    "Continuation",
     "LanguageModel",
     "ModelConfig",
     "Output",

@@ -11,6 +11,7 @@ from jaxedit.models.batches import batches, check_lengths
 from jaxedit.models.cache import Cache
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import Params, forward
+from jaxedit.models.protocol import Advance
 from jaxedit.models.text import bucket, pad_batch
 from jaxedit.sharding import Mesh, data_parallel
 
@@ -52,12 +53,14 @@ def generate_ids(
     *,
     ends: Sequence[int] | np.ndarray = (),
     sampling: Sampling | None = None,
+    advance: Advance | None = None,
 ) -> list[list[int]]:
     """New ids for each prompt, greedy or sampled.
 
     A row ends after a token of ``ends`` (which is kept), after ``max_new_tokens``, or when the
     model's positions are used up. A sampled row depends on the key and on its place among
-    ``prompts``, not on how they are batched.
+    ``prompts``, not on how they are batched. ``advance`` is called after each batch with its
+    number of rows.
 
     Raises UserError if a prompt is longer than the model's positions.
     """
@@ -86,6 +89,8 @@ def generate_ids(
         tokens = np.asarray(data_parallel(_decode, mesh, chunk=each, **static)(setting, batch))
         for index, row in zip(group, tokens, strict=True):
             made[index] = row[row != NOTHING].tolist()
+        if advance is not None:
+            advance(len(group))
     return [made[i] for i in range(len(prompts))]
 
 

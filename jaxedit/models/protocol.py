@@ -1,11 +1,14 @@
 """What metrics and entry points may ask of a language model, whatever it is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from jaxedit.models.text import Tokenizer
+
+Advance = Callable[[int], object]  # told how many rows were done since it was last called
+Row = tuple[Sequence[int], int]  # ids, and how many of them are given: ids[n:] are asked for
 
 
 class TeacherForced(NamedTuple):
@@ -16,22 +19,53 @@ class TeacherForced(NamedTuple):
     logprobs: np.ndarray  # float, log p of each target token in nats
 
 
+class Continuation(NamedTuple):
+    """What a model goes on with."""
+
+    ids: tuple[int, ...]  # as generated, one that ends the text or holds a stop included
+    text: str  # without them: cut before the end and before the first stop string
+
+
 class LanguageModel(Protocol):
-    """A model that answers; ``Transformer`` is the usual one."""
+    """A model that answers; ``Transformer`` is the usual one.
+
+    ``advance`` is called after each batch with the number of rows in it.
+    """
 
     @property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of the texts that it takes and gives."""
         ...
 
-    def teacher_forced(self, prompts: Sequence[str], targets: Sequence[str]) -> list[TeacherForced]:
+    def teacher_forced(
+        self, prompts: Sequence[str], targets: Sequence[str], advance: Advance | None = None
+    ) -> list[TeacherForced]:
         """How probable each target is behind its prompt, and what is said in its place."""
         ...
 
+    def score_rows(
+        self, rows: Sequence[Row], advance: Advance | None = None
+    ) -> list[TeacherForced]:
+        """For each (ids, n) the tokens ids[n:], each given all before it; n at least 1."""
+        ...
+
     def generate(
-        self, prompts: Sequence[str], max_new_tokens: int, stop: str | Sequence[str] | None = None
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int,
+        stop: str | Sequence[str] | None = None,
     ) -> list[str]:
         """Greedy continuations without their prompts, cut before the first of ``stop``."""
+        ...
+
+    def continuations(
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int,
+        stop: str | Sequence[str] | None = None,
+        advance: Advance | None = None,
+    ) -> list[Continuation]:
+        """The texts of ``generate``, and the ids that were generated."""
         ...
 
     def loglikelihood(self, texts: Sequence[str]) -> list[tuple[float, int]]:

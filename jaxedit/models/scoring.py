@@ -9,7 +9,7 @@ import numpy as np
 from jaxedit.models.batches import batches, check_lengths
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import Params, forward, head
-from jaxedit.models.protocol import TeacherForced
+from jaxedit.models.protocol import Advance, Row, TeacherForced
 from jaxedit.models.text import pad_batch, round_up
 from jaxedit.sharding import Mesh, data_parallel
 
@@ -17,11 +17,16 @@ CHUNK = 8  # positions whose logits are in memory at a time
 
 
 def score_ids(
-    config: ModelConfig, params: Params, mesh: Mesh, rows: Sequence[tuple[Sequence[int], int]]
+    config: ModelConfig,
+    params: Params,
+    mesh: Mesh,
+    rows: Sequence[Row],
+    advance: Advance | None = None,
 ) -> list[TeacherForced]:
     """For each (ids, n) the tokens ids[n:], each given all before it; n must be at least 1.
 
-    Raises UserError if a row is longer than the model's positions.
+    ``advance`` is called after each batch with its number of rows. Raises UserError if a row is
+    longer than the model's positions.
     """
     check_lengths([ids for ids, _ in rows], config.max_positions)
     made: dict[int, TeacherForced] = {}
@@ -35,10 +40,12 @@ def score_ids(
             count = len(ids) - n
             target = np.asarray(ids[n:], np.int32)
             made[index] = TeacherForced(target, predicted[row, :count], logprobs[row, :count])
+        if advance is not None:
+            advance(len(group))
     return [made[i] for i in range(len(rows))]
 
 
-def _batch(rows: Sequence[tuple[Sequence[int], int]], length: int) -> dict[str, np.ndarray]:
+def _batch(rows: Sequence[Row], length: int) -> dict[str, np.ndarray]:
     ids, mask = pad_batch([row for row, _ in rows], length=length, pad_id=0)
     width = round_up(max(len(row) - n for row, n in rows), CHUNK)
     steps = np.arange(width, dtype=np.int32)

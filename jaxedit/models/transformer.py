@@ -10,7 +10,7 @@ from jaxedit.errors import UserError
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import Params
 from jaxedit.models.generate import Sampling, generate_ids
-from jaxedit.models.protocol import TeacherForced
+from jaxedit.models.protocol import Advance, Continuation, Row, TeacherForced
 from jaxedit.models.scoring import score_ids
 from jaxedit.models.text import Tokenizer
 from jaxedit.sharding import Mesh
@@ -41,7 +41,9 @@ class Transformer:
         """The same model with other parameters."""
         return dataclasses.replace(self, params=params)
 
-    def teacher_forced(self, prompts: Sequence[str], targets: Sequence[str]) -> list[TeacherForced]:
+    def teacher_forced(
+        self, prompts: Sequence[str], targets: Sequence[str], advance: Advance | None = None
+    ) -> list[TeacherForced]:
         """Scores of each target's tokens behind its prompt (see ``Tokenizer.encode_pair``).
 
         A target that shares no token with its prompt's encoding is preceded by BOS, or by
@@ -51,7 +53,16 @@ class Transformer:
         for prompt, target in zip(prompts, targets, strict=True):
             ids, n = self.tokenizer.encode_pair(prompt, target)
             rows.append((ids, n) if n else ([self._opening(), *ids], 1))
-        return score_ids(self.config, self.params, self.mesh, rows)
+        return self.score_rows(rows, advance)
+
+    def score_rows(
+        self, rows: Sequence[Row], advance: Advance | None = None
+    ) -> list[TeacherForced]:
+        """For each (ids, n) the tokens ids[n:], each given all before it; n at least 1.
+
+        Raises UserError for a row that is longer than the model's positions.
+        """
+        return score_ids(self.config, self.params, self.mesh, rows, advance)
 
     def loglikelihood(self, texts: Sequence[str]) -> list[tuple[float, int]]:
         """(sum of log p in nats, number of tokens) over each text's tokens but the first.
@@ -69,13 +80,24 @@ class Transformer:
     def generate(
         self, prompts: Sequence[str], max_new_tokens: int, stop: str | Sequence[str] | None = None
     ) -> list[str]:
+        """Greedy continuations, without their prompts: the texts of ``continuations``."""
+        return [made.text for made in self.continuations(prompts, max_new_tokens, stop)]
+
+    def continuations(
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int,
+        stop: str | Sequence[str] | None = None,
+        advance: Advance | None = None,
+    ) -> list[Continuation]:
         """Greedy continuations, without their prompts.
 
         A continuation ends with an end-of-text token (not shown), before the first occurrence
         of one of the ``stop`` strings, after ``max_new_tokens``, or where the model's positions
-        are used up.
+        are used up. Its ids are those that were generated: an end-of-text token, and what goes
+        beyond the cut, are among them.
         """
-        return self._continue(prompts, max_new_tokens, stop, None)
+        return self._continue(prompts, max_new_tokens, stop, None, advance)
 
     def sample(
         self,
@@ -92,7 +114,8 @@ class Transformer:
         The same key gives the same texts, however many devices there are.
         """
         sampling = Sampling(key, top_k, temperature)
-        return self._continue(prompts, max_new_tokens, stop, sampling)
+        made = self._continue(prompts, max_new_tokens, stop, sampling, None)
+        return [one.text for one in made]
 
     def _continue(
         self,
@@ -100,19 +123,28 @@ class Transformer:
         max_new_tokens: int,
         stop: str | Sequence[str] | None,
         sampling: Sampling | None,
-    ) -> list[str]:
+        advance: Advance | None,
+    ) -> list[Continuation]:
         stops = [stop] if isinstance(stop, str) else [s for s in stop or () if s]
         rows = [self.tokenizer.encode(prompt) or [self._opening()] for prompt in prompts]
         final = self._final_ids()
         ends = np.asarray(sorted(final | self._holding(stops)), np.int64)
         new = generate_ids(
-            self.config, self.params, self.mesh, rows, max_new_tokens, ends=ends, sampling=sampling
+            self.config,
+            self.params,
+            self.mesh,
+            rows,
+            max_new_tokens,
+            ends=ends,
+            sampling=sampling,
+            advance=advance,
         )
-        texts = []
+        made = []
         for row, ids in zip(rows, new, strict=True):
-            ids = ids[:-1] if ids and ids[-1] in final else ids
-            texts.append(_cut(self.tokenizer.continuation(row, ids), stops))
-        return texts
+            shown = ids[:-1] if ids and ids[-1] in final else ids
+            text = _cut(self.tokenizer.continuation(row, shown), stops)
+            made.append(Continuation(tuple(ids), text))
+        return made
 
     def _final_ids(self) -> set[int]:
         """Ids that end a text, by any of the model's configs."""

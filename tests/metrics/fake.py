@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxedit.errors import UserError
-from jaxedit.models.protocol import TeacherForced
+from jaxedit.models.protocol import Continuation, TeacherForced
 
 
 @dataclass
@@ -41,9 +41,17 @@ class Table:
     def _text(self, prompt: str) -> str:
         return self.known.get(prompt, "nothing")
 
-    def teacher_forced(self, prompts, targets):
+    def teacher_forced(self, prompts, targets, advance=None):
         self.calls.append(("teacher_forced", len(prompts)))
+        if advance is not None:
+            advance(len(prompts))
         return [self._forced(p, t) for p, t in zip(prompts, targets, strict=True)]
+
+    def score_rows(self, rows, advance=None):
+        words = list(self.tokenizer.ids)
+        texts = [([words[i] for i in ids], n) for ids, n in rows]
+        pairs = [(" ".join(each[:n]), " ".join(each[n:])) for each, n in texts]
+        return self.teacher_forced([p for p, _ in pairs], [t for _, t in pairs], advance)
 
     def _forced(self, prompt: str, target: str) -> TeacherForced:
         wanted = self.tokenizer.encode(target)
@@ -55,8 +63,14 @@ class Table:
         return TeacherForced(np.array(wanted), np.array(said), np.array(logs))
 
     def generate(self, prompts, max_new_tokens=16, stop=None):
+        return [made.text for made in self.continuations(prompts, max_new_tokens, stop)]
+
+    def continuations(self, prompts, max_new_tokens=16, stop=None, advance=None):
         self.calls.append(("generate", len(prompts)))
-        return [" " + self._text(p) for p in prompts]
+        if advance is not None:
+            advance(len(prompts))
+        texts = [" " + self._text(p) for p in prompts]
+        return [Continuation(tuple(self.tokenizer.encode(text)), text) for text in texts]
 
     def loglikelihood(self, texts):
         return [(math.log(self.right) * len(t.split()), len(t.split())) for t in texts]
