@@ -13,18 +13,29 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from jaxedit.errors import UserError
+from jaxedit.metrics.protocols import check_protocol
+from jaxedit.metrics.records import Role
 from jaxedit.typed import build
 
 DTYPES = ("float32", "bfloat16")
 MOMENTS = ("before", "immediate", "checkpoint", "after_all")
 ORDERS = ("file", "shuffled")
-COMMON = ("title", "layers", "batch", "alone", "rect", "prune")  # of an arm, whatever its method
+SPLITS = ("train", "validation", "test")
+COMMON = (
+    "title",
+    "layers",
+    "batch",
+    "cases",
+    "alone",
+    "rect",
+    "prune",
+)  # of an arm, whatever its method
 
 
 @dataclass(frozen=True)
@@ -41,9 +52,11 @@ class FactsConfig:
     Attributes:
         source: "jsonl" for a file of one's own, the name of a data set, or an embedded world.
         path: the file, where the source needs one.
-        limit: at most so many facts.
+        limit: at most so many records; one of MQuAKE or ELKEN may hold several facts.
         seed: chooses which, and shuffles; None takes the first ones.
         order: "file" keeps the file's order among those chosen; None shuffles if there is a seed.
+        split: "train", "validation" or "test": only that share of the records (80, 10 and 10 % of
+            a permutation by the seed, or by 0).
     """
 
     source: str
@@ -51,6 +64,7 @@ class FactsConfig:
     limit: int | None = None
     seed: int | None = None
     order: str | None = None
+    split: str | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +120,10 @@ class EvalConfig:
         max_new_tokens: limit of a generated answer.
         stop: strings that end a generated answer, besides the end-of-text token.
         prompt_format: what every prompt is wrapped in; one ``{}`` is its place.
+        formats: in its place for questions of a role, such as {"multi_hop": "Q: {} A:"}; the name
+            of a format that comes with jaxedit will do.
+        protocols: others than ours by which answers are taken too, when they are generated
+            ("easyedit_teacher_forced", "easyedit_generation", "wild", ...).
     """
 
     immediate: bool = True
@@ -117,6 +135,8 @@ class EvalConfig:
     max_new_tokens: int = 16
     stop: tuple[str, ...] = ("\n",)
     prompt_format: str = "{}"
+    formats: Mapping[str, str] = field(default_factory=dict)
+    protocols: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,6 +149,7 @@ class ArmConfig:
         title: what tables and figures call it.
         layers: of this arm alone; None takes the run's.
         batch: facts an update.
+        cases: in its place: cases an update, all facts of each together (MQuAKE's groups of k).
         alone: every update starts from the unedited model: facts edited singly, or batch by batch,
             each scored on its own; nothing accumulates.
         rect: keep only this share of each update's entries, those that change their weight most in
@@ -144,6 +165,7 @@ class ArmConfig:
     title: str
     layers: tuple[int, ...] | None = None
     batch: int = 1
+    cases: int | None = None
     alone: bool = False
     rect: float | None = None
     prune: float | None = None
@@ -227,6 +249,7 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
             "title": arm.title,
             "layers": arm.layers,
             "batch": arm.batch,
+            "cases": arm.cases,
             "alone": arm.alone,
             "rect": arm.rect,
             "prune": arm.prune,
@@ -241,22 +264,22 @@ def _told(raw: Mapping[str, Any], cls: type) -> dict[str, Any]:
     """What a plain config says beyond the defaults of its dataclass."""
     found = {}
     hints = typing.get_type_hints(cls)
-    defaults = {item.name: item.default for item in dataclasses.fields(cls)}
+    defaults = {item.name: _default(item) for item in dataclasses.fields(cls)}
     for name, value in raw.items():
         hint = _without_none(hints.get(name, Any))
         if cls is RunConfig and name == "arms":
             found[name] = [[arm, _told(settings, ArmConfig)] for arm, settings in value.items()]
         elif isinstance(value, Mapping) and dataclasses.is_dataclass(hint):
             found[name] = _told(value, hint)  # type: ignore[arg-type]
-        elif name not in defaults or value != json.loads(
-            json.dumps(_plain_default(defaults[name]))
-        ):
+        elif name not in defaults or value != json.loads(json.dumps(defaults[name])):
             found[name] = value
     return found
 
 
-def _plain_default(value: Any) -> Any:
-    return "" if value is dataclasses.MISSING else value
+def _default(item: dataclasses.Field[Any]) -> Any:
+    if item.default_factory is not dataclasses.MISSING:
+        return None if dataclasses.is_dataclass(item.default_factory) else item.default_factory()
+    return "" if item.default is dataclasses.MISSING else item.default
 
 
 def base() -> Any:
@@ -276,6 +299,7 @@ def arms(**named: Mapping[str, Any]) -> ConfigDict:
 
 def _arm_defaults() -> dict[str, Any]:
     empty = {"layers": placeholder(tuple), "rect": placeholder(float), "prune": placeholder(float)}
+    empty["cases"] = placeholder(int)
     return {**empty, "batch": 1, "alone": False}
 
 
@@ -288,6 +312,8 @@ def _defaults(cls: type, leave_out: tuple[str, ...] = ()) -> ConfigDict:
         hint = _without_none(hints[item.name])
         if dataclasses.is_dataclass(hint):
             config[item.name] = _defaults(hint)  # type: ignore[arg-type]
+        elif item.default_factory is dict:
+            config[item.name] = ConfigDict(sort_keys=False)
         elif item.default is dataclasses.MISSING or item.default is None:
             config[item.name] = placeholder(typing.get_origin(hint) or hint)
         else:
@@ -330,6 +356,13 @@ def _check(config: RunConfig) -> None:
     """Ranges; the types are right already."""
     _one_of(config.dtype, DTYPES, "--config.dtype")
     _one_of(config.facts.order or "file", ORDERS, "--config.facts.order")
+    _one_of(config.facts.split or "train", SPLITS, "--config.facts.split")
+    for protocol in config.eval.protocols:
+        check_protocol(protocol, "--config.eval.protocols")
+    for role, form in config.eval.formats.items():
+        _one_of(role, get_args(Role), "--config.eval.formats")
+        if not isinstance(form, str) or form.count("{}") != 1:
+            raise UserError(f"--config.eval.formats.{role}: needs exactly one {{}} for the prompt")
     for moment in config.eval.generate:
         _one_of(moment, MOMENTS, "--config.eval.generate")
     positive = {
@@ -345,6 +378,7 @@ def _check(config: RunConfig) -> None:
         "keep_checkpoints": config.keep_checkpoints,
         "values_block": config.values_block,
         **{f"arms.{arm.name}.batch": arm.batch for arm in config.arms},
+        **{f"arms.{arm.name}.cases": arm.cases for arm in config.arms},
         "mesh.data": config.mesh.data,
     }
     for name, value in positive.items():

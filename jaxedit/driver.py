@@ -15,13 +15,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxedit.data.fact import Fact
+from jaxedit.data.fact import Case, Fact
 from jaxedit.editors.editor import Editor, take
 from jaxedit.editors.weights import leaves
 from jaxedit.errors import NotFinite
+from jaxedit.metrics.asking import Advance, questions, workload
 from jaxedit.metrics.damage import Damage, damage
 from jaxedit.metrics.norms import Norms, weight_norms
-from jaxedit.metrics.records import Answer, Asked, Setting, answer, questions
+from jaxedit.metrics.protocols import ask
+from jaxedit.metrics.records import Answer, Asked, Setting
 from jaxedit.schedule import Block, Turn
 
 
@@ -34,24 +36,53 @@ class Questions:
         settings: by moment ("immediate", "checkpoint", ...): how the answers are taken.
         generate: moments at which answers are generated, too; at others only teacher forcing.
         heldout: texts whose perplexity the edits should not change.
+        protocols: by which answers are taken besides ours, at the moments of `generate`.
     """
 
     asked: tuple[tuple[Asked, ...], ...]
     settings: Mapping[str, Setting]
     generate: frozenset[str]
     heldout: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = ()
 
-    def answers(self, lm: Any, when: str, *, edits: int, start: int, stop: int) -> list[Answer]:
+    def answers(
+        self,
+        lm: Any,
+        when: str,
+        *,
+        edits: int,
+        start: int,
+        stop: int,
+        advance: Advance | None = None,
+    ) -> list[Answer]:
         """The model's answers about the facts ``start`` to ``stop`` - 1, at a moment."""
-        asked = list(chain.from_iterable(self.asked[start:stop]))
         generation = when in self.generate
-        return answer(lm, asked, self.settings[when], edits=edits, generation=generation)
+        return ask(
+            lm,
+            self._of(start, stop),
+            self.settings[when],
+            edits=edits,
+            generation=generation,
+            protocols=self.protocols if generation else (),
+            advance=advance,
+        )
+
+    def rows(self, when: str, start: int, stop: int) -> int:
+        """How many rows `advance` will be told of."""
+        generation = when in self.generate
+        return workload(self._of(start, stop), self.settings[when], generation=generation)
+
+    def _of(self, start: int, stop: int) -> list[Asked]:
+        return list(chain.from_iterable(self.asked[start:stop]))
 
 
-def by_fact(facts: Sequence[Fact]) -> tuple[tuple[Asked, ...], ...]:
-    """Everything that is asked of the facts, a tuple a fact."""
-    found: list[list[Asked]] = [[] for _ in facts]
-    for question in questions(facts):
+def by_fact(
+    cases: Sequence[Case | Fact], formats: Mapping[str, str] | None = None
+) -> tuple[tuple[Asked, ...], ...]:
+    """Everything that is asked of the facts and their cases, a tuple a fact."""
+    count = sum(len(case.facts) if isinstance(case, Case) else 1 for case in cases)
+    found: list[list[Asked]] = [[] for _ in range(count)]
+    for question in questions(cases, formats=formats):
         found[question.fact].append(question)
     return tuple(map(tuple, found))
 

@@ -115,10 +115,11 @@ class Experiment:
         ev = self.config.eval
         moments = [when for when in MOMENTS if when != "immediate" or ev.immediate]
         return driver.Questions(
-            asked=driver.by_fact(self.facts),
+            asked=driver.by_fact(self.loaded.cases, ev.formats),
             settings={when: self._setting(when) for when in moments},
             generate=frozenset(ev.generate),
             heldout=self.heldout,
+            protocols=ev.protocols,
         )
 
     def _setting(self, when: Any) -> Setting:

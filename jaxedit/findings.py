@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from jaxedit.metrics.records import OURS
+
 RESAMPLES = 2000
 DECLINE = 0.9  # of the best share along the run
+DEFAULT = {"protocol": OURS, "group": ""}
 AGAINST = {"truth": "the true answer", "unedited": "the unedited model"}
 
 
@@ -30,10 +33,11 @@ def findings(result: Mapping[str, Any]) -> list[str]:
 
 
 def pick(scores: Sequence[Mapping[str, Any]], metric: str, **wanted: str) -> Mapping | None:
-    """The score of a metric; by teacher forcing and exact unless told otherwise."""
-    wanted = {"decoding": "teacher_forced", "reading": "exact", **wanted}
+    """The score of a metric over all questions; ours, teacher-forced and exact unless told so."""
+    wanted = {"decoding": "teacher_forced", "reading": "exact", **DEFAULT, **wanted}
     for score in scores:
-        if score["metric"] == metric and all(score[key] == wanted[key] for key in wanted):
+        told = {**DEFAULT, **score}
+        if score["metric"] == metric and all(told[key] == wanted[key] for key in wanted):
             return score
     return None
 

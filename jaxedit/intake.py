@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from jaxedit.config import FactsConfig, RunConfig
 from jaxedit.data.datasets import Loaded, load_facts
-from jaxedit.data.fact import Fact
+from jaxedit.data.fact import Case
 from jaxedit.errors import UserError
 from jaxedit.metrics import questions
 from jaxedit.models.transformer import Transformer
@@ -15,23 +16,25 @@ PREFIX_TOKENS = 16  # room for a prefix template before a fact's own prompt
 
 
 def load(source: FactsConfig, limit: int | None) -> Loaded:
-    """At most ``limit`` facts of a config's source.
+    """At most ``limit`` cases of a config's source.
 
     Raises:
         UserError: a file or record is wrong.
     """
-    order = source.order
-    return load_facts(source.source, source.path, limit, source.seed, order)  # type: ignore[arg-type]
+    chosen: Any = {"order": source.order}
+    if source.split:
+        chosen["split"] = source.split
+    return load_facts(source.source, source.path, limit, source.seed, **chosen)
 
 
 def usable(first: Loaded, config: RunConfig, lm: Transformer) -> Loaded:
-    """Those facts that the model can take, as many as the config asks for if there are any more.
+    """Those cases that the model can take, as many as the config asks for if there are any more.
 
     A record of a named data set that does not fit into the model is skipped and listed like a
     defective one; a user's own has to be mended.
 
     Args:
-        first: as many facts as the config asks for.
+        first: as many cases as the config asks for.
         config: the run's.
         lm: the model.
 
@@ -40,29 +43,29 @@ def usable(first: Loaded, config: RunConfig, lm: Transformer) -> Loaded:
     """
     source, asked, loaded = config.facts, config.facts.limit, first
     while True:
-        reasons = [_reason(fact, config, lm) for fact in loaded.facts]
-        fitting = [fact for fact, why in zip(loaded.facts, reasons, strict=True) if why is None]
+        reasons = [_reason(case, config, lm) for case in loaded.cases]
+        fitting = [case for case, why in zip(loaded.cases, reasons, strict=True) if why is None]
         missing = (source.limit or 0) - len(fitting)
-        if asked is None or missing <= 0 or len(loaded.facts) < asked:
+        if asked is None or missing <= 0 or len(loaded.cases) < asked:
             break
         asked += missing
         loaded = load(source, asked)
-    unfit = [(fact.id, why) for fact, why in zip(loaded.facts, reasons, strict=True) if why]
+    unfit = [(case.id, why) for case, why in zip(loaded.cases, reasons, strict=True) if why]
     if unfit and source.source == "jsonl":
         name, why = unfit[0]
         raise UserError(f"{source.path}: fact {name}: {why}")
     if not fitting:
         where = source.path or source.source
         raise UserError(f"--config.facts: {where} holds no fact that this model can take")
-    return dataclasses.replace(loaded, facts=fitting, skipped=[*loaded.skipped, *unfit])
+    return dataclasses.replace(loaded, cases=fitting, skipped=[*loaded.skipped, *unfit])
 
 
-def _reason(fact: Fact, config: RunConfig, lm: Transformer) -> str | None:
+def _reason(case: Case, config: RunConfig, lm: Transformer) -> str | None:
     limit = lm.config.max_positions
-    for asked in questions([fact]):
+    for asked in questions([case]):
         prompt = config.eval.prompt_format.replace("{}", asked.prompt)
         room = limit - (PREFIX_TOKENS if asked.role == "edit" else 0)
-        for answer in filter(None, (asked.target, asked.previous)):
+        for answer in filter(None, (asked.target, asked.rival, *asked.choices)):
             try:
                 length = len(lm.tokenizer.encode_pair(prompt, answer)[0])
             except UserError as error:

@@ -243,7 +243,7 @@ def _protocol(result: Mapping[str, Any]) -> Iterator[dict[str, str]]:
                 "label": score.label,
                 "value": f"{score.value:.4f}",
                 "range": f"{low:.4f} to {high:.4f}",
-                "protocol": score.protocol,
+                "protocol": score.described,
             }
 
 

@@ -20,7 +20,7 @@ from jaxedit import driver
 from jaxedit.checkpoints import Checkpoints, check_owner
 from jaxedit.config import ArmConfig, RunConfig, to_dict
 from jaxedit.data.datasets import Loaded
-from jaxedit.data.fact import Fact
+from jaxedit.data.fact import Case, Fact
 from jaxedit.editors import Editor
 from jaxedit.editors.rows import Contexts
 from jaxedit.errors import UserError
@@ -110,20 +110,16 @@ def kept_contexts(workdir: Path) -> Contexts | None:
 def read_loaded(workdir: Path) -> Loaded:
     """The facts of a run, as `write_setup` kept them."""
     raw = read_json(workdir / "facts.json")
-    facts = list(map(Fact.from_dict, raw["facts"]))
+    cases = list(map(Case.from_dict, raw["cases"]))
     skipped = [(name, reason) for name, reason in raw["skipped"]]
-    return Loaded(facts, skipped, raw["stated"], raw["read"])
+    return Loaded(cases, skipped, raw["stated"], raw["read"])
 
 
 def unedited_answers(workdir: Path, experiment: Experiment) -> list[Answer]:
     """The unedited model's answers to everything that will be asked, taken once a run."""
     path = workdir / "before.jsonl"
     if not path.exists():
-        logging.info("scoring the unedited model on %d facts", len(experiment.facts))
-        asked = experiment.questions()
-        answers = asked.answers(
-            experiment.lm, "before", edits=0, start=0, stop=len(experiment.facts)
-        )
+        answers = _all_answers(experiment, experiment.lm, "before", 0, "unedited model")
         _write_answers(path, answers)
     return read_answers(path)
 
@@ -154,10 +150,18 @@ def _final_answers(
     """About all facts: on the model with all edits, or each on the model of its own edit."""
     if arm.alone:
         return [Answer.from_dict(line["answer"]) for line in files.generations.read()]
-    count = len(experiment.facts)
-    logging.info("%s: scoring all %d facts after all edits", arm.title, count)
     edited = editor.bind(experiment.lm, state)
-    return experiment.questions().answers(edited, "after_all", edits=count, start=0, stop=count)
+    count = len(experiment.facts)
+    return _all_answers(experiment, edited, "after_all", count, f"{arm.title} after all edits")
+
+
+def _all_answers(
+    experiment: Experiment, lm: Any, when: str, edits: int, title: str
+) -> list[Answer]:
+    """About all facts, with a bar."""
+    asking, count = experiment.questions(), len(experiment.facts)
+    with progress(title, asking.rows(when, 0, count), unit="rows") as advance:
+        return asking.answers(lm, when, edits=edits, start=0, stop=count, advance=advance)
 
 
 def _start(
@@ -199,6 +203,7 @@ def _edit_on(
     blocks = schedule(
         len(facts),
         batch=arm.batch,
+        stops=_stops(experiment.loaded, arm),
         block=config.values_block,
         checkpoint_every=config.checkpoint_every,
         evaluate_every=config.eval.every,
@@ -217,6 +222,14 @@ def _edit_on(
                 checkpoints.save(update.snapshot, experiment.meta(arm, update.turn.stop))
             advance(update.turn.stop - update.turn.start)
     return state
+
+
+def _stops(loaded: Loaded, arm: ArmConfig) -> list[int] | None:
+    """The edits made after each update of an arm that takes whole cases."""
+    if arm.cases is None:
+        return None
+    ends = np.cumsum([len(case.facts) for case in loaded.cases]).tolist()
+    return [*ends[arm.cases - 1 : -1 : arm.cases], ends[-1]]
 
 
 def _record(

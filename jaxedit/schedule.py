@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise, zip_longest
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def schedule(
     count: int,
     *,
     batch: int = 1,
+    stops: Sequence[int] | None = None,
     block: int | None = None,
     checkpoint_every: int,
     evaluate_every: int | None = None,
@@ -59,6 +61,7 @@ def schedule(
     Args:
         count: facts in the whole run.
         batch: facts an update.
+        stops: in its place: the edits made after each update, ``count`` the last.
         block: facts prepared together, at least one update; None goes to the next checkpoint.
         checkpoint_every: a checkpoint follows the first update at or past each multiple.
         evaluate_every: likewise for scoring; None never. The end is scored in any case, and is
@@ -69,10 +72,11 @@ def schedule(
     Returns:
         Blocks in order; the last turn of the run is a checkpoint.
     """
+    stops = [*range(batch, count, batch), count] if stops is None else stops
     turns = [
         Turn(
             first,
-            stop := min(first + batch, count),
+            stop,
             _crosses(first, stop, checkpoint_every) or stop == count,
             stop < count
             and (
@@ -80,13 +84,13 @@ def schedule(
                 or any(first < due <= stop for due in evaluate_at)
             ),
         )
-        for first in range(0, count, batch)
+        for first, stop in pairwise((0, *stops))
     ]
     blocks: list[Block] = []
     gathered: list[Turn] = []
-    for turn in turns:
+    for turn, after in zip_longest(turns, turns[1:]):
         gathered.append(turn)
-        full = block is not None and turn.stop - gathered[0].start + batch > block
+        full = block is not None and after and after.stop - gathered[0].start > block
         if turn.checkpoint or full:
             blocks.append(Block(tuple(gathered)))
             gathered = []

@@ -13,7 +13,7 @@ import numpy as np
 from absl import logging
 
 from jaxedit.data import counterfact, factworld, zsre
-from jaxedit.data.fact import Fact
+from jaxedit.data.fact import Case, Fact
 from jaxedit.data.factworld.edits import POOLS
 from jaxedit.data.files import kind, read_records
 from jaxedit.data.jsonl import read_facts
@@ -39,17 +39,22 @@ class Loaded:
     """What a source gave.
 
     Attributes:
-        facts: the good ones, in the order of editing.
+        cases: the good ones, in the order of editing.
         skipped: (id, reason) of each defective record that was met on the way to them.
         stated: the number of records that the published file holds; where the source is not a
             published file, the number found.
         read: the number of records found.
     """
 
-    facts: list[Fact]
+    cases: list[Case]
     skipped: list[Skipped]
     stated: int
     read: int
+
+    @property
+    def facts(self) -> list[Fact]:
+        """All facts of the cases, in the order of editing."""
+        return [fact for case in self.cases for fact in case.facts]
 
 
 _ROME = "https://rome.baulab.info/data/dsets"
@@ -110,7 +115,7 @@ def load_facts(
         chosen = _draw(len(facts), seed)[:limit]
         _warn_if_fewer(path, len(facts), limit)
         drawn = [facts[i] for i in (sorted(chosen) if order == "file" else chosen)]
-        return Loaded(drawn, [], len(facts), len(facts))
+        return Loaded(list(map(Case.of, drawn)), [], len(facts), len(facts))
     return _named(source, _dataset(source), path, limit, seed, order)
 
 
@@ -151,7 +156,7 @@ def _named(
         good.sort(key=lambda pair: pair[0])
     stated = _stated(file, len(records))
     _warn_if_fewer(file, len(good), limit)
-    return Loaded([fact for _, fact in good], skipped, stated, len(records))
+    return Loaded([Case.of(fact) for _, fact in good], skipped, stated, len(records))
 
 
 def _embedded(model: str, limit: int | None, seed: int | None) -> Loaded:
@@ -164,7 +169,7 @@ def _embedded(model: str, limit: int | None, seed: int | None) -> Loaded:
     size = len(world.facts[seed % POOLS :: POOLS])
     facts = factworld.edits(world, min(limit or size, size), seed)
     _warn_if_fewer(f"embedded:{model}", len(facts), limit)
-    return Loaded(facts, [], size, size)
+    return Loaded(list(map(Case.of, facts)), [], size, size)
 
 
 def _warn_if_fewer(source: object, found: int, limit: int | None) -> None:

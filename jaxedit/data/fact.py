@@ -1,9 +1,9 @@
-"""One fact to edit: the noun that every single-fact loader yields."""
+"""One fact to edit, and cases: facts that belong together and what is asked once all are edited."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jaxedit.errors import UserError
@@ -13,10 +13,35 @@ SLOT = "{}"
 
 @dataclass(frozen=True)
 class Question:
-    """A filled prompt and the answer that is expected of it (no leading space)."""
+    """A filled prompt and the answer that is expected of it.
+
+    Attributes:
+        prompt: filled.
+        answer: no leading space.
+        aliases: other right answers.
+        choices: all that may be answered, the answer among them; none if anything may.
+        group: what its source calls questions of this kind.
+    """
 
     prompt: str
     answer: str
+    aliases: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    group: str = ""
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Question:
+        """From what `dataclasses.asdict` made of one."""
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+        return cls(**plain)
+
+    def defect(self) -> str | None:
+        """What is wrong with it, if anything is."""
+        if not self.prompt.strip() or not self.answer.strip():
+            return "question or its answer is empty; remove it"
+        if self.choices and self.answer not in self.choices:
+            return f"question's answer {self.answer!r} is not among its choices; add it"
+        return None
 
 
 @dataclass(frozen=True)
@@ -33,6 +58,13 @@ class Fact:
         neighbours: questions whose answers should not change, with their true answers.
         portability: questions whose answers follow from the new fact.
         id: what messages and records call it.
+        aliases: other ways to say the target.
+        choices: all that may be answered to the prompt, the target among them; none if anything
+            may be said.
+        negations: questions that deny something about the subject, with what is right after the
+            edit.
+        openings: beginnings of texts about the subject, for what the model then writes freely.
+        group: what its source sorts it under, such as a relation.
 
     Raises:
         UserError: naming the record, if the subject is empty, the prompt has not exactly one
@@ -48,6 +80,11 @@ class Fact:
     neighbours: tuple[Question, ...] = ()
     portability: tuple[Question, ...] = ()
     id: str = ""
+    aliases: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    negations: tuple[Question, ...] = ()
+    openings: tuple[str, ...] = ()
+    group: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a defective record."""
@@ -68,24 +105,71 @@ class Fact:
             return f"the target {self.target!r} has white space around it; remove it"
         if any(not prompt.strip() for prompt in self.paraphrases):
             return "a paraphrase is empty; remove it"
-        for question in self.neighbours + self.portability:
-            if not question.prompt.strip() or not question.answer.strip():
-                return "a neighbour or portability question or its answer is empty; remove it"
+        if self.choices and self.target not in self.choices:
+            return f"the target {self.target!r} is not among its choices; add it"
+        named = ("neighbour", self.neighbours), ("portability", self.portability)
+        for name, questions in (*named, ("negation", self.negations)):
+            for question in questions:
+                if reason := question.defect():
+                    return f"a {name} {reason}"
         return None
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Fact:
         """From what `dataclasses.asdict` made of one."""
+        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
         asked = {
-            name: tuple(Question(**question) for question in raw[name])
-            for name in ("neighbours", "portability")
+            name: tuple(map(Question.from_dict, raw.get(name, ())))
+            for name in ("neighbours", "portability", "negations")
         }
-        return cls(**{**raw, **asked, "paraphrases": tuple(raw["paraphrases"])})
+        return cls(**{**plain, **asked})
 
     @property
     def question(self) -> str:
         """The prompt with the subject in its slot."""
         return self.prompt.replace(SLOT, self.subject)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Facts that belong together, and the questions that are asked once all of them are edited.
+
+    A fact that stands alone is a case of one fact without questions of its own (`Case.of`).
+
+    Attributes:
+        id: what messages and records call it.
+        facts: edited in this order; at least one.
+        questions: by role, such as "multi_hop" (`jaxedit.metrics.records.Role`).
+
+    Raises:
+        UserError: naming the case, if it has no fact or a defective question.
+    """
+
+    id: str
+    facts: tuple[Fact, ...]
+    questions: Mapping[str, tuple[Question, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a defective record."""
+        if not self.facts:
+            raise UserError(f"case {self.id}: has no fact to edit; remove it")
+        for role, questions in self.questions.items():
+            for question in questions:
+                if reason := question.defect():
+                    raise UserError(f"case {self.id}: a {role} {reason}")
+
+    @classmethod
+    def of(cls, fact: Fact) -> Case:
+        """A fact alone."""
+        return cls(fact.id, (fact,))
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Case:
+        """From what `dataclasses.asdict` made of one."""
+        questions = {
+            role: tuple(map(Question.from_dict, asked)) for role, asked in raw["questions"].items()
+        }
+        return cls(raw["id"], tuple(map(Fact.from_dict, raw["facts"])), questions)
 
 
 def template(prompt: str, subject: str) -> str:

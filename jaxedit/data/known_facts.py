@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from absl import logging
 
 from jaxedit.data.datasets import Loaded, Skipped
-from jaxedit.data.fact import SLOT, Fact, Question
+from jaxedit.data.fact import SLOT, Case, Fact, Question
 from jaxedit.data.files import kind, read_records, text_of
 from jaxedit.errors import UserError
 
@@ -67,8 +67,8 @@ def read_known(path: str | Path, limit: int | None = None) -> Loaded:
     relations: dict[str, list[Known]] = defaultdict(list)
     for known in good:
         relations[known.relation].append(known)
-    facts = [_fact(known, relations[known.relation]) for known in good[:limit]]
-    return Loaded(facts, skipped, RECORDS, len(records))
+    cases = [Case.of(_fact(known, relations[known.relation])) for known in good[:limit]]
+    return Loaded(cases, skipped, RECORDS, len(records))
 
 
 def _parse(record: Any, index: int) -> Known | str:

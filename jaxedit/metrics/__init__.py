@@ -1,16 +1,16 @@
 """Scores: raw answers of any language model, and what is made of them."""
 
+from jaxedit.metrics.asking import answer, questions, workload
 from jaxedit.metrics.damage import Damage, condition_number, damage
 from jaxedit.metrics.measure import Measure
 from jaxedit.metrics.norms import Norms, weight_norms
 from jaxedit.metrics.perplexity import heldout_perplexity, target_perplexity
+from jaxedit.metrics.protocols import PROTOCOLS, ask, check_protocol
 from jaxedit.metrics.records import (
     Answer,
     Asked,
     Setting,
-    answer,
     code_version,
-    questions,
     read_answers,
     write_answers,
 )
@@ -20,6 +20,7 @@ from jaxedit.metrics.score import Score
 
 __all__ = [
     "MEASURES",
+    "PROTOCOLS",
     "Answer",
     "Asked",
     "Damage",
@@ -29,6 +30,8 @@ __all__ = [
     "Score",
     "Setting",
     "answer",
+    "ask",
+    "check_protocol",
     "code_version",
     "condition_number",
     "damage",
@@ -42,5 +45,6 @@ __all__ = [
     "scores",
     "target_perplexity",
     "weight_norms",
+    "workload",
     "write_answers",
 ]

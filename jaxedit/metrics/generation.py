@@ -4,9 +4,10 @@ Texts are compared after normalising both: Unicode NFKC, case folded, punctuatio
 articles a, an and the dropped, white space collapsed. If nothing of the target is left (an
 article, a sign), only case and white space are evened out.
 
-* exact: what was generated up to some sentence end (or its own end) is the target. So "Paris."
+* exact: what was generated up to some sentence end (or its own end) is the target or one of its
+  aliases. So "Paris."
   and "Paris. It lies on the Seine" give exactly "Paris", and "St. Louis" can be given too.
-* contains: the target occurs in it as whole words.
+* contains: the target or an alias occurs in it as whole words.
 * token_accuracy: of the first ids, as many as the target has, the share that are right: the
   papers' "validation generation" without its cut. A missing id is wrong.
 * unedited: the text, or these first ids, equal the unedited model's.
@@ -51,13 +52,18 @@ def mentions(text: str, target: str) -> bool:
 def exact(answer: Answer, _: Answer | None = None) -> float | None:
     """1 if the generation gives the target, else 0."""
     text = answer.generated
-    return None if text is None else float(gives(text, answer.asked.target))
+    return None if text is None else float(any(gives(text, t) for t in expected(answer)))
 
 
 def contains(answer: Answer, _: Answer | None = None) -> float | None:
     """1 if the generation mentions the target, else 0."""
     text = answer.generated
-    return None if text is None else float(mentions(text, answer.asked.target))
+    return None if text is None else float(any(mentions(text, t) for t in expected(answer)))
+
+
+def expected(answer: Answer) -> tuple[str, ...]:
+    """Every text that is right."""
+    return (answer.asked.target, *answer.asked.aliases)
 
 
 def token_accuracy(answer: Answer, _: Answer | None = None) -> float | None:
@@ -95,4 +101,6 @@ MEASURES = (
     Measure("specificity", _D, "contains", "truth", "neighbour", contains),
     Measure("portability", _D, "exact", "target", "portability", exact),
     Measure("portability", _D, "contains", "target", "portability", contains),
+    Measure("negation", _D, "exact", "target", "negation", exact),
+    Measure("negation", _D, "contains", "target", "negation", contains),
 )

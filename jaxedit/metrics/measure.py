@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from jaxedit.metrics.records import Answer, Role
 
 Value = Callable[[Answer, Answer | None], float | None]
+Over = Literal["mean", "any", "all"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Measure:
         role: of the questions it is taken on.
         value: (answer, the unedited model's answer to the same question) -> number, or None
             where it is not defined.
+        over: what a fact's value is of its questions' values: their mean, the best ("any"), or
+            the worst ("all").
     """
 
     metric: str
@@ -27,6 +31,13 @@ class Measure:
     against: str
     role: Role
     value: Value
+    over: Over = "mean"
+
+    def of_fact(self, values: Sequence[float]) -> float:
+        """A fact's value from those of its questions; at least one."""
+        if self.over == "mean":
+            return sum(values) / len(values)
+        return max(values) if self.over == "any" else min(values)
 
 
 def share_equal(ours: tuple[int, ...], theirs: tuple[int, ...], length: int) -> float:

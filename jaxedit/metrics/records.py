@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-from jaxedit.data.fact import SLOT, Fact
+from jaxedit.data.fact import SLOT
 from jaxedit.data.files import parse_json, read_text
 from jaxedit.errors import UserError
 
-if TYPE_CHECKING:
-    from jaxedit.models.protocol import LanguageModel
-
-Role = Literal["edit", "paraphrase", "neighbour", "portability"]
+Role = Literal[
+    # of a fact
+    "edit",
+    "paraphrase",
+    "neighbour",
+    "portability",
+    "negation",
+    "opening",
+    # of a case, asked once all of its facts are edited
+    "multi_hop",
+    "old_multi_hop",
+    "hop",
+    "old_hop",
+    "event_fact",
+    "event_local",
+    "tendency",
+    "tendency_local",
+]
 When = Literal["before", "immediate", "checkpoint", "after_all"]
 
-
+OURS = "jaxedit"  # the protocol that answers are taken by unless another is named
 LOWEST = -500.0  # probability 7e-218: files stay plain JSON and perplexities finite
 
 
@@ -39,10 +53,12 @@ class Setting:
         when: "before" any edit, "immediate" (each fact right after its own edit), at a
             "checkpoint" of the run, or "after_all" edits.
         dtype: of the model's parameters.
-        prompt_format: what every prompt is wrapped in; one ``{}`` is its place.
+        prompt_format: what every prompt is wrapped in that has no format of its own; one ``{}``
+            is its place.
         max_new_tokens: where free generation is given up; it is not cut at the target's length.
         stop: strings that end free generation, besides the end-of-text token.
         version: of this code.
+        protocol: by whose rules (`jaxedit.metrics.protocols`).
     """
 
     when: When
@@ -51,6 +67,7 @@ class Setting:
     max_new_tokens: int = 24
     stop: tuple[str, ...] = ("\n",)
     version: str = field(default_factory=code_version)
+    protocol: str = OURS
 
     def __post_init__(self) -> None:
         """Refuse an unknown moment or a format without a place for the prompt."""
@@ -59,10 +76,14 @@ class Setting:
         if self.prompt_format.count(SLOT) != 1:
             raise UserError(f"prompt format {self.prompt_format!r} needs exactly one '{{}}'")
 
+    def wrapped(self, asked: Asked) -> str:
+        """The text that the model reads."""
+        return (asked.format or self.prompt_format).replace(SLOT, asked.prompt)
+
 
 @dataclass(frozen=True)
 class Asked:
-    """One question of one fact.
+    """One question of one fact, or of the case that the fact completes.
 
     Attributes:
         fact: the fact's place in the order of editing, from 0.
@@ -70,7 +91,12 @@ class Asked:
         index: its place among the fact's questions of that role.
         prompt: filled, not yet wrapped.
         target: the expected answer (for a neighbour the true one), no leading space.
-        previous: the answer that the target replaces, where one is known.
+        rival: the answer that the expected one is compared with, where there is one: what the
+            target replaces; for a neighbour the target of the edit.
+        aliases: other ways to say the expected answer.
+        choices: all that may be answered, the expected answer among them; none if anything may.
+        group: what its source calls questions of this kind.
+        format: what this prompt is wrapped in; None takes the setting's.
     """
 
     fact: int
@@ -78,7 +104,11 @@ class Asked:
     index: int
     prompt: str
     target: str
-    previous: str | None = None
+    rival: str | None = None
+    aliases: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    group: str = ""
+    format: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,145 +124,47 @@ class Answer:
             before it, [T].
         logprobs: natural log probability of each target id there, [T]; what is lower than
             ``LOWEST`` or not a number (a broken model's) is kept as ``LOWEST``.
-        previous_logprobs: the same for the previous answer, if there is one.
+        rival_logprobs: the same for the rival, if there is one.
+        choice_logprobs: the same for each of the choices, in their order.
         generated: the freely generated text, or None if nothing was generated.
-        generated_ids: its ids in the prompt's context.
+        generated_ids: its ids: by our protocol those of the text in the prompt's context, by
+            another one what it compares.
     """
 
     setting: Setting
     edits: int
     asked: Asked
-    target_ids: tuple[int, ...]
-    predicted_ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    previous_logprobs: tuple[float, ...] | None = None
+    target_ids: tuple[int, ...] = ()
+    predicted_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    rival_logprobs: tuple[float, ...] | None = None
+    choice_logprobs: tuple[tuple[float, ...], ...] = ()
     generated: str | None = None
     generated_ids: tuple[int, ...] | None = None
 
     @property
-    def key(self) -> tuple[int, Role, int]:
-        """What identifies the question: the same in every set of answers to the same facts."""
-        return self.asked.fact, self.asked.role, self.asked.index
+    def key(self) -> tuple[str, int, Role, int]:
+        """Identifies the question and the protocol: alike in every set of answers to the facts."""
+        return self.setting.protocol, self.asked.fact, self.asked.role, self.asked.index
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
+        """JSON-able; what the question leaves open is left out."""
+        told = {key: value for key, value in asdict(self.asked).items() if value not in (None, ())}
+        return asdict(self) | {"asked": told}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Answer:
         """The answer that :meth:`to_dict` wrote, also after a passage through JSON."""
-        value = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
-        setting = value["setting"] | {"stop": tuple(value["setting"]["stop"])}
-        return cls(**value | {"setting": Setting(**setting), "asked": Asked(**value["asked"])})
+        setting, asked = Setting(**_tuples(value["setting"])), Asked(**_tuples(value["asked"]))
+        return cls(**_tuples(value) | {"setting": setting, "asked": asked})
 
 
-def questions(facts: Sequence[Fact], first: int = 0) -> list[Asked]:
-    """Everything that is asked of the facts, each question once.
-
-    A neighbour that one of these facts itself edits (the same prompt as its question or as one
-    of its paraphrases, with another target) is left out: it is meant to change.
-
-    Args:
-        facts: in the order of editing.
-        first: the place of the first one in that order.
-    """
-    edited = {p: f.target for f in facts for p in (f.question, *f.paraphrases)}
-    return [
-        asked
-        for place, fact in enumerate(facts, start=first)
-        for asked in _of_fact(place, fact)
-        if asked.role != "neighbour" or edited.get(asked.prompt, asked.target) == asked.target
-    ]
+def _tuples(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: _tuple(item) for key, item in value.items()}
 
 
-def _of_fact(place: int, fact: Fact) -> Iterator[Asked]:
-    yield Asked(place, "edit", 0, fact.question, fact.target, fact.previous)
-    for index, prompt in enumerate(fact.paraphrases):
-        yield Asked(place, "paraphrase", index, prompt, fact.target, fact.previous)
-    for index, question in enumerate(fact.neighbours):
-        yield Asked(place, "neighbour", index, question.prompt, question.answer)
-    for index, question in enumerate(fact.portability):
-        yield Asked(place, "portability", index, question.prompt, question.answer)
-
-
-def answer(
-    lm: LanguageModel,
-    asked: Sequence[Asked],
-    setting: Setting,
-    *,
-    edits: int,
-    generation: bool = True,
-) -> list[Answer]:
-    """The model's raw answers, in the order asked.
-
-    Every distinct (prompt, target) is scored once by teacher forcing, every distinct prompt
-    generated from once, greedily and with natural stop.
-
-    Args:
-        lm: any language model.
-        asked: the questions.
-        setting: how they are taken and what the model is.
-        edits: number of edits the model has received.
-        generation: generate too; else only teacher forcing.
-    """
-    wrapped = [setting.prompt_format.replace(SLOT, a.prompt) for a in asked]
-    pairs = [(p, a.target) for p, a in zip(wrapped, asked, strict=True)]
-    old = [(p, a.previous) for p, a in zip(wrapped, asked, strict=True) if a.previous]
-    distinct = list(dict.fromkeys(pairs + old))
-    forced = dict(zip(distinct, _teacher_forced(lm, distinct), strict=True))
-    texts = _generate(lm, wrapped, setting) if generation else {}
-    answers = []
-    for prompt, question in zip(wrapped, asked, strict=True):
-        target = forced[prompt, question.target]
-        previous = forced[prompt, question.previous] if question.previous else None
-        text, ids = texts.get(prompt, (None, None))
-        answers.append(
-            Answer(
-                setting=setting,
-                edits=edits,
-                asked=question,
-                target_ids=_ints(target.target_ids),
-                predicted_ids=_ints(target.predicted_ids),
-                logprobs=_floats(target.logprobs),
-                previous_logprobs=_floats(previous.logprobs) if previous else None,
-                generated=text,
-                generated_ids=ids,
-            )
-        )
-    return answers
-
-
-def _teacher_forced(lm: LanguageModel, pairs: Sequence[tuple[str, str]]) -> Sequence[Any]:
-    if not pairs:
-        return []
-    return lm.teacher_forced([p for p, _ in pairs], [t for _, t in pairs])
-
-
-def _generate(
-    lm: LanguageModel, prompts: Sequence[str], setting: Setting
-) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """prompt -> (generated text, its ids when it is encoded behind the prompt)."""
-    distinct = list(dict.fromkeys(prompts))
-    if not distinct:
-        return {}
-    texts = lm.generate(distinct, max_new_tokens=setting.max_new_tokens, stop=setting.stop)
-    return {p: (t, _continuation_ids(lm, p, t)) for p, t in zip(distinct, texts, strict=True)}
-
-
-def _continuation_ids(lm: LanguageModel, prompt: str, text: str) -> tuple[int, ...]:
-    try:
-        ids, start = lm.tokenizer.encode_pair(prompt, text.lstrip())
-    except UserError:  # nothing that has a token was generated
-        return ()
-    return _ints(ids[start:])
-
-
-def _ints(values: Iterable[Any]) -> tuple[int, ...]:
-    return tuple(int(value) for value in values)
-
-
-def _floats(values: Iterable[Any]) -> tuple[float, ...]:
-    return tuple(float(value) if value > LOWEST else LOWEST for value in values)
+def _tuple(value: Any) -> Any:
+    return tuple(map(_tuple, value)) if isinstance(value, list) else value
 
 
 def write_answers(path: str | Path, answers: Iterable[Answer]) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from jaxedit.errors import UserError
-from jaxedit.metrics.records import Setting
+from jaxedit.metrics.records import OURS, Setting
 
 RESAMPLES = 1000
 DRAWS = 2**20
-PER_CENT = ("exact", "token_accuracy", "contains", "new_over_old")
+PER_CENT = ("exact", "token_accuracy", "contains", "new_over_old", "choice", "ids")
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Score:
         seed: of the bootstrap.
         dtype: of the model's parameters.
         version: of the code.
+        protocol: by whose rules the answers were taken.
+        group: of the questions behind it, as their source sorts them; empty for all of them.
     """
 
     value: float
@@ -49,33 +51,39 @@ class Score:
     seed: int
     dtype: str
     version: str
+    protocol: str = OURS
+    group: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a number whose protocol has gaps."""
-        missing = [f.name for f in fields(self) if getattr(self, f.name) in ("", None)]
+        needed = [f.name for f in fields(self) if f.name != "group"]
+        missing = [name for name in needed if getattr(self, name) in ("", None)]
         if missing:
             raise UserError(f"a score without {', '.join(missing)} cannot be compared or printed")
 
     @property
     def label(self) -> str:
         """A column heading; two scores with one label and one protocol measure the same thing."""
-        return f"{self.metric} ({self.decoding}, {self.reading}, {self.against})"
+        group = f", {self.group}" if self.group else ""
+        return f"{self.metric} ({self.decoding}, {self.reading}, {self.against}{group})"
 
     @property
-    def protocol(self) -> str:
+    def described(self) -> str:
         """All but the value, in one line."""
         low, high = self.edits
         edits = f"{low}" if low == high else f"{low}-{high}"
+        rules = "" if self.protocol == OURS else f"protocol {self.protocol}, "
+        group = f"questions of {self.group}, " if self.group else ""
         return (
-            f"{self.decoding}, {self.reading} against {self.against}, {self.when} at {edits} "
-            f"edits, prompt {self.prompt_format!r}, n={self.n}, seed {self.seed}, {self.dtype}, "
-            f"jaxedit {self.version}"
+            f"{rules}{group}{self.decoding}, {self.reading} against {self.against}, {self.when} "
+            f"at {edits} edits, prompt {self.prompt_format!r}, n={self.n}, seed {self.seed}, "
+            f"{self.dtype}, jaxedit {self.version}"
         )
 
     def __str__(self) -> str:
         """The number with its protocol; there is no way to print it without."""
         low, high = (self._number(x) for x in self.interval)
-        return f"{self.metric} {self._number(self.value)} [{low}, {high}] ({self.protocol})"
+        return f"{self.metric} {self._number(self.value)} [{low}, {high}] ({self.described})"
 
     def _number(self, value: float) -> str:
         return f"{100 * value:.2f} %" if self.reading in PER_CENT else f"{value:.4g}"
@@ -92,8 +100,9 @@ class Score:
             UserError: if a part of the protocol is missing or unknown.
         """
         names = {f.name for f in fields(cls)}
-        if value.keys() != names:
-            raise UserError(f"not a score: {', '.join(sorted(names ^ value.keys()))}")
+        needed = {f.name for f in fields(cls) if f.default is MISSING}
+        if wrong := (needed - value.keys()) | (value.keys() - names):
+            raise UserError(f"not a score: {', '.join(sorted(wrong))}")
         pairs = {name: tuple(value[name]) for name in ("edits", "interval")}
         return cls(**{**value, **pairs})
 
@@ -130,6 +139,8 @@ def mean_score(
     against: str,
     weights: np.ndarray | None = None,
     exponential: bool = False,
+    group: str = "",
+    prompt_format: str | None = None,
     seed: int = 0,
 ) -> Score:
     """The (weighted) mean of per-fact values, or its exponential, with its interval.
@@ -139,6 +150,8 @@ def mean_score(
         setting, edits: how and when the answers behind the values were taken.
         metric, decoding, reading, against: as in :class:`Score`.
         exponential: of the mean: a perplexity from losses per token.
+        group: of the questions behind the values.
+        prompt_format: theirs, if it is not the setting's.
         seed: of the bootstrap.
     """
     low, high = bootstrap(values, weights, seed=seed)
@@ -151,7 +164,7 @@ def mean_score(
         decoding=decoding,
         reading=reading,
         against=against,
-        prompt_format=setting.prompt_format,
+        prompt_format=prompt_format or setting.prompt_format,
         when=setting.when,
         edits=edits,
         n=len(values),
@@ -159,4 +172,6 @@ def mean_score(
         seed=seed,
         dtype=setting.dtype,
         version=setting.version,
+        protocol=setting.protocol,
+        group=group,
     )

@@ -38,13 +38,42 @@ def agreement(answer: Answer, before: Answer | None) -> float | None:
 
 
 def new_over_old(answer: Answer, _: Answer | None = None) -> float | None:
-    """1 if the target is likelier than the previous answer, both per token, else 0.
+    """1 if the expected answer is likelier than its rival, both per token, else 0.
 
-    The comparison of ROME and MEMIT: log probabilities averaged over an answer's tokens.
+    The comparison of ROME and MEMIT: log probabilities averaged over an answer's tokens. The rival
+    is what the target replaces; of a neighbour, whose true answer is expected, it is the target.
     """
-    if not answer.previous_logprobs:
+    if not answer.rival_logprobs:
         return None
-    return float(_mean(answer.logprobs) > _mean(answer.previous_logprobs))
+    return float(_mean(answer.logprobs) > _mean(answer.rival_logprobs))
+
+
+def magnitude(answer: Answer, _: Answer | None = None) -> float | None:
+    """By how much: the difference of these two probabilities per token, -1 to 1 (ROME's EM...)."""
+    if not answer.rival_logprobs:
+        return None
+    return math.exp(_mean(answer.logprobs)) - math.exp(_mean(answer.rival_logprobs))
+
+
+def choice(answer: Answer, _: Answer | None = None) -> float | None:
+    """1 if the expected answer is the likeliest of the choices, by their whole probability."""
+    best = chosen(answer)
+    return None if best is None else float(best == answer.asked.target)
+
+
+def same_choice(answer: Answer, before: Answer | None) -> float | None:
+    """1 if the likeliest of the choices is the unedited model's, else 0."""
+    if before is None or chosen(answer) is None:
+        return None
+    return float(chosen(answer) == chosen(before))
+
+
+def chosen(answer: Answer) -> str | None:
+    """The likeliest of the choices; the first one of equals; None if there are none."""
+    if not answer.choice_logprobs:
+        return None
+    totals = [sum(logprobs) for logprobs in answer.choice_logprobs]
+    return answer.asked.choices[totals.index(max(totals))]
 
 
 def probability(answer: Answer, _: Answer | None = None) -> float:
@@ -73,8 +102,19 @@ MEASURES = (
     Measure("specificity", _D, "token_accuracy", "truth", "neighbour", token_accuracy),
     Measure("efficacy", _D, "new_over_old", "previous", "edit", new_over_old),
     Measure("paraphrase", _D, "new_over_old", "previous", "paraphrase", new_over_old),
+    Measure("specificity", _D, "new_over_old", "truth", "neighbour", new_over_old),
+    Measure("efficacy", _D, "magnitude", "previous", "edit", magnitude),
+    Measure("paraphrase", _D, "magnitude", "previous", "paraphrase", magnitude),
+    Measure("specificity", _D, "magnitude", "truth", "neighbour", magnitude),
+    Measure("efficacy", _D, "choice", "target", "edit", choice),
+    Measure("paraphrase", _D, "choice", "target", "paraphrase", choice),
+    Measure("specificity", _D, "choice", "truth", "neighbour", choice),
+    Measure("specificity", _D, "choice", "unedited", "neighbour", same_choice),
     Measure("target_probability", _D, "probability", "target", "edit", probability),
     Measure("perplexity", _D, "per_target", "target", "edit", perplexity),
     Measure("portability", _D, "exact", "target", "portability", exact),
     Measure("portability", _D, "token_accuracy", "target", "portability", token_accuracy),
+    Measure("portability", _D, "choice", "target", "portability", choice),
+    Measure("negation", _D, "exact", "target", "negation", exact),
+    Measure("negation", _D, "token_accuracy", "target", "negation", token_accuracy),
 )

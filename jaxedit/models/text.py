@@ -105,6 +105,10 @@ class Tokenizer:
             return [self.bos_id, *ids], [(0, 0), *spans]
         return ids, spans
 
+    def encode_bare(self, text: str) -> list[int]:
+        """Ids of a text by itself, no special token added."""
+        return list(self.pipeline.encode(text, add_special_tokens=False).ids)
+
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """Text of ids; bytes that are no UTF-8 become U+FFFD."""
         return self.pipeline.decode([int(i) for i in ids], skip_special_tokens=skip_special)

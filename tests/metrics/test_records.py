@@ -23,7 +23,7 @@ BEFORE = Setting("before", "float32", version="test")
 
 def test_every_question_is_asked_once_with_its_role_and_place():
     asked = questions([PARIS], first=7)
-    assert [(a.fact, a.role, a.index, a.target, a.previous) for a in asked] == [
+    assert [(a.fact, a.role, a.index, a.target, a.rival) for a in asked] == [
         (7, "edit", 0, "Rome", "Paris"),
         (7, "paraphrase", 0, "Rome", "Paris"),
         (7, "paraphrase", 1, "Rome", "Paris"),
@@ -49,7 +49,7 @@ def test_a_distinct_question_is_answered_once_and_answers_keep_their_order():
     assert first.generated == " Paris . And"
     assert first.generated_ids is not None
     assert len(first.generated_ids) == 3
-    assert first.previous_logprobs == (math.log(0.5),)
+    assert first.rival_logprobs == (math.log(0.5),)
 
 
 def test_without_generation_nothing_is_generated():

@@ -1,0 +1,119 @@
+"""Whose rules a score follows: how a model is asked, and what is made of its answers.
+
+Ours is always taken. The others are asked beside it, of the same model and questions, so that
+published numbers have something to be compared with; each score carries the name of its protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from jaxedit.errors import UserError
+from jaxedit.metrics import easyedit, generation, teacher_forced, wild
+from jaxedit.metrics.asking import Advance, answer
+from jaxedit.metrics.measure import Measure
+from jaxedit.metrics.records import OURS, Answer, Asked, Setting
+from jaxedit.typed import suggestion
+
+if TYPE_CHECKING:
+    from jaxedit.models.protocol import LanguageModel
+
+Ask = Callable[["LanguageModel", Sequence[Answer], Setting], list[Answer]]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to evaluate.
+
+    Attributes:
+        about: what it is, in a few words.
+        measures: what is made of its answers.
+        ask: (model, our answers to the same questions, setting) -> its own answers.
+        max_new_tokens, stop: where its generations end, if that is its own affair.
+    """
+
+    about: str
+    measures: tuple[Measure, ...]
+    ask: Ask | None = None
+    max_new_tokens: int | None = None
+    stop: tuple[str, ...] | None = None
+
+    def setting(self, name: str, ours: Setting) -> Setting:
+        """How its answers are taken, where ours are taken so."""
+        length = ours.max_new_tokens if self.max_new_tokens is None else self.max_new_tokens
+        stop = ours.stop if self.stop is None else self.stop
+        return replace(ours, protocol=name, max_new_tokens=length, stop=stop)
+
+
+PROTOCOLS = {
+    OURS: Protocol(
+        "teacher-forced, and free greedy generation with natural stop",
+        teacher_forced.MEASURES + generation.MEASURES,
+    ),
+    easyedit.TEACHER_FORCED: Protocol(
+        "EasyEdit's default: token accuracy with the gold prefix fed",
+        easyedit.FORCED_MEASURES,
+        easyedit.ask_forced,
+        max_new_tokens=0,
+        stop=(),
+    ),
+    easyedit.GENERATION: Protocol(
+        "EasyEdit's generation: as many tokens as the target has, compared in place",
+        easyedit.GENERATION_MEASURES,
+        easyedit.ask_generation,
+        max_new_tokens=0,
+        stop=(),
+    ),
+    easyedit.GENERATION_LITERAL: Protocol(
+        "the same with the target encoded as the published code does, without its space",
+        easyedit.GENERATION_MEASURES,
+        easyedit.ask_generation_literal,
+        max_new_tokens=0,
+        stop=(),
+    ),
+    wild.WILD: Protocol(
+        "WILD / QAEdit: 50 tokens up to a sentence's end, without judge",
+        wild.MEASURES,
+        wild.ask,
+        max_new_tokens=wild.NEW_TOKENS,
+        stop=wild.STOP,
+    ),
+}
+OTHERS = tuple(name for name in PROTOCOLS if name != OURS)
+
+
+def check_protocol(name: str, where: str) -> None:
+    """Refuses a name that no protocol has.
+
+    Raises:
+        UserError: with the nearest name.
+    """
+    if name not in OTHERS:
+        raise UserError(f"{where}: {name!r} is no protocol{suggestion(name, OTHERS)}")
+
+
+def ask(
+    lm: LanguageModel,
+    asked: Sequence[Asked],
+    setting: Setting,
+    *,
+    edits: int,
+    generation: bool = True,
+    protocols: Sequence[str] = (),
+    advance: Advance | None = None,
+) -> list[Answer]:
+    """The model's raw answers by our protocol, then by each of the others.
+
+    Args:
+        lm, asked, setting, edits, generation, advance: as for `jaxedit.metrics.answer`.
+        protocols: names of others.
+    """
+    ours = answer(lm, asked, setting, edits=edits, generation=generation, advance=advance)
+    found = list(ours)
+    for name in protocols:
+        protocol = PROTOCOLS[name]
+        if protocol.ask is not None:
+            found += protocol.ask(lm, ours, protocol.setting(name, setting))
+    return found
