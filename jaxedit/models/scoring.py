@@ -25,12 +25,13 @@ def score_ids(
 ) -> list[TeacherForced]:
     """For each (ids, n) the tokens ids[n:], each given all before it; n must be at least 1.
 
-    ``advance`` is called after each batch with its number of rows. Raises UserError if a row is
-    longer than the model's positions.
+    A row's last token is predicted and never fed, so that a row may have one token more than the
+    model has positions. ``advance`` is called after each batch with its number of rows. Raises
+    UserError if a row is longer.
     """
-    check_lengths([ids for ids, _ in rows], config.max_positions)
+    check_lengths([ids[:-1] for ids, _ in rows], config.max_positions)
     made: dict[int, TeacherForced] = {}
-    for group, length, each in batches([len(ids) for ids, _ in rows], mesh.data):
+    for group, length, each in batches([len(ids) - 1 for ids, _ in rows], mesh.data):
         some = [rows[i] for i in group]
         predicted, logprobs = data_parallel(_score, mesh, chunk=each, config=config)(
             params, _batch(some, length)
@@ -46,11 +47,11 @@ def score_ids(
 
 
 def _batch(rows: Sequence[Row], length: int) -> dict[str, np.ndarray]:
-    ids, mask = pad_batch([row for row, _ in rows], length=length, pad_id=0)
+    ids, mask = pad_batch([row[:-1] for row, _ in rows], length=length, pad_id=0)
     width = round_up(max(len(row) - n for row, n in rows), CHUNK)
     steps = np.arange(width, dtype=np.int32)
     at = np.asarray([[n - 1] for _, n in rows], np.int32) + steps  # [B, P] where it is predicted
-    labels = np.take_along_axis(ids, np.minimum(at + 1, length - 1), axis=1)
+    labels, _ = pad_batch([row[n:] for row, n in rows], length=width, pad_id=0)
     return {"ids": ids, "mask": mask, "at": np.minimum(at, length - 1), "labels": labels}
 
 
