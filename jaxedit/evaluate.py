@@ -1,101 +1,124 @@
-"""Restores a checkpoint of a run and scores it: the same numbers as the run gave there.
+"""Scores a run's checkpoint, or any model: the same questions, by one protocol or by all of them.
 
     python -m jaxedit.evaluate --workdir=out/x
-    python -m jaxedit.evaluate --workdir=out/x --arm=d4s --step=50 --output=scores.json
+    python -m jaxedit.evaluate --workdir=out/x --arm=d4s --step=50 --protocols=all
+    python -m jaxedit.evaluate --model=hf/directory --facts=counterfact --path=data --limit=100
+    python -m jaxedit.evaluate --model=out/hf --unedited=hf/directory --facts=jsonl --path=f.jsonl
 
-Writes nothing but ``--output``.
+A run's checkpoint gives the numbers that the run gave there. Of a model without a run, the facts
+say what is asked; with ``--unedited`` it counts as edited with all of them. ``--tasks`` takes
+downstream abilities, with the unedited model's on the same items beside them. Writes nothing but
+``--output`` (scores) and ``--raw`` (answers, from which every score can be taken again).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-from jaxedit import cli
-from jaxedit.checkpoints import Checkpoints, check_owner
-from jaxedit.config import ArmConfig
+from jaxedit import cli, readings
+from jaxedit.config import EvalConfig, FactsConfig
 from jaxedit.errors import UserError
-from jaxedit.experiment import Experiment, open_experiment, open_resources
+from jaxedit.evaluation import Subject, evaluate, find_arm, of_model, of_run, reopen
 from jaxedit.ledger import write_json
-from jaxedit.metrics import Score, read_answers, scores
-from jaxedit.models import Transformer
-from jaxedit.results import ArmFiles, read_config
-from jaxedit.runner import kept_contexts, read_loaded
-from jaxedit.typed import suggestion
+from jaxedit.metrics import Answer, Score, check_protocol, write_answers
+from jaxedit.metrics.protocols import OTHERS
+
+ALL = "all"
+MOMENTS = ("before", "checkpoint", "after_all")
 
 
-def reopen(workdir: Path) -> Experiment:
-    """The experiment of a run directory, with the facts that are kept there.
-
-    Raises:
-        UserError: it is no run directory, or the model is not there any more.
-    """
-    return open_experiment(read_config(workdir), read_loaded(workdir))
-
-
-def find_arm(experiment: Experiment, name: str | None) -> ArmConfig:
-    """The arm of that name, or the first one.
+def chosen_protocols(names: Sequence[str]) -> tuple[str, ...]:
+    """The protocols that ``--protocols`` names besides ours.
 
     Raises:
         UserError: with the nearest name.
     """
-    arms = {arm.name: arm for arm in experiment.config.arms}
-    if name is None:
-        return next(iter(arms.values()))
-    if name not in arms:
-        raise UserError(f"--arm={name}: the run has no such arm{suggestion(name, arms)}")
-    return arms[name]
+    if list(names) == [ALL]:
+        return OTHERS
+    for name in names:
+        check_protocol(name, "--protocols")
+    return tuple(names)
 
 
-def restore(
-    workdir: Path, experiment: Experiment, arm: ArmConfig, step: int | None = None
-) -> tuple[Transformer, int]:
-    """The edited model of a checkpoint, and the number of edits in it.
-
-    Raises:
-        UserError: there is no such checkpoint, or it is of another model.
-    """
-    directory = ArmFiles(workdir / arm.name).checkpoints
-    with Checkpoints(directory, read_only=True) as checkpoints:
-        found = checkpoints.restore(step)
-    if found is None:
-        raise UserError(f"{directory}: holds no checkpoint yet; let the run get to its first one")
-    check_owner(found.meta, experiment.meta(arm, found.meta.step), directory)
-    editor = experiment.editor(arm, open_resources(experiment, kept_contexts(workdir)))
-    return editor.bind(experiment.lm, editor.restore(experiment.lm, found.state)), found.meta.step
-
-
-def evaluate(
-    workdir: Path, experiment: Experiment, arm: ArmConfig, step: int | None = None
-) -> tuple[list[Score], int]:
-    """Scores of all facts edited up to a checkpoint, and its step."""
-    edited, step = restore(workdir, experiment, arm, step)
-    when = "after_all" if step == len(experiment.facts) else "checkpoint"
-    answers = experiment.questions().answers(edited, when, edits=step, start=0, stop=step)
-    before = read_answers(workdir / "before.jsonl")
-    return scores(answers, before, seed=experiment.config.seed), step
+def show(subject: Subject, scores: Sequence[Score]) -> None:
+    """Prints the scores, and where there are other protocols, all of them side by side."""
+    print(subject.title)
+    for score in scores:
+        print(f"  {score}")
+    plain = [score.to_dict() for score in scores]
+    if subject.asking.protocols:
+        print(f"\n{readings.markdown('reading', plain)}")
+        sentence = readings.overstatement(plain)
+        print(f"{sentence}\n" if sentence else "")
 
 
 if __name__ == "__main__":
     _WORKDIR = flags.DEFINE_string("workdir", None, "the run's directory")
     _ARM = flags.DEFINE_string("arm", None, "which arm; default: each of them")
     _STEP = flags.DEFINE_integer("step", None, "edits at the checkpoint; default: the latest")
+    _MODEL = flags.DEFINE_string("model", None, "a model in place of a run")
+    _UNEDITED = flags.DEFINE_string("unedited", None, "what --model was before its edits")
+    _FACTS = flags.DEFINE_string("facts", None, "their source, such as counterfact or jsonl")
+    _PATH = flags.DEFINE_string("path", None, "their file or directory")
+    _LIMIT = flags.DEFINE_integer("limit", None, "at most so many records", lower_bound=1)
+    _SEED = flags.DEFINE_integer("seed", None, "draws the records; default: the first ones")
+    _SPLIT = flags.DEFINE_string("split", None, "train, validation or test: a share of them")
+    _PROMPT = flags.DEFINE_string("prompt_format", "{}", "what every prompt is wrapped in")
+    _LENGTH = flags.DEFINE_integer("max_new_tokens", 16, "of an answer", lower_bound=1)
+    _GENERATE = flags.DEFINE_bool("generate", True, "generate freely, besides teacher forcing")
+    _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "of the parameters")
+    _PROTOCOLS = flags.DEFINE_list("protocols", [], f"others to ask by: {', '.join(OTHERS)}; all")
     _OUTPUT = flags.DEFINE_string("output", None, "a JSON file for the scores")
+    _RAW = flags.DEFINE_string("raw", None, "a JSON-lines file for the raw answers")
 
-    def _main() -> None:
+    def _subjects() -> list[tuple[str, Subject]]:
+        protocols = chosen_protocols(_PROTOCOLS.value)
+        if _MODEL.value:
+            return [("model", _of_model(_MODEL.value, protocols))]
         workdir = cli.workdir_of(_WORKDIR)
         experiment = reopen(workdir)
         arms = [find_arm(experiment, _ARM.value)] if _ARM.value else experiment.config.arms
+        return [
+            (arm.name, of_run(workdir, experiment, arm, _STEP.value, protocols)) for arm in arms
+        ]
+
+    def _of_model(model: str, protocols: tuple[str, ...]) -> Subject:
+        if _WORKDIR.value:
+            raise UserError("--model: not with --workdir; a run has its own model")
+        facts = FactsConfig(
+            cli.required(_FACTS, "counterfact"),
+            _PATH.value,
+            _LIMIT.value,
+            _SEED.value,
+            split=_SPLIT.value,
+        )
+        ev = EvalConfig(
+            generate=MOMENTS if _GENERATE.value else (),
+            max_new_tokens=_LENGTH.value,
+            prompt_format=_PROMPT.value,
+            protocols=protocols,
+        )
+        dtype = _DTYPE.value
+        subject, loaded = of_model(model, facts, ev, unedited=_UNEDITED.value, dtype=dtype)
+        print(f"{len(loaded.cases)} records, {len(loaded.skipped)} skipped on the way")
+        return subject
+
+    def _main() -> None:
         found: dict[str, Any] = {}
-        for arm in arms:
-            values, step = evaluate(workdir, experiment, arm, _STEP.value)
-            found[arm.name] = {"step": step, "scores": [score.to_dict() for score in values]}
-            print(f"{arm.title}, checkpoint at {step} edits")
-            for score in values:
-                print(f"  {score}")
+        answers: list[Answer] = []
+        for name, subject in _subjects():
+            scores, own = evaluate(subject, seed=_SEED.value or 0)
+            show(subject, scores)
+            found[name] = {"step": subject.edits, "scores": [score.to_dict() for score in scores]}
+            answers += own
         if _OUTPUT.value:
             write_json(Path(_OUTPUT.value), found)
+        if _RAW.value:
+            Path(_RAW.value).unlink(missing_ok=True)
+            write_answers(_RAW.value, answers)
 
     cli.run(_main)

@@ -13,7 +13,7 @@ from typing import Any
 
 from jaxedit import driver
 from jaxedit.checkpoints import Meta
-from jaxedit.config import MOMENTS, ArmConfig, RunConfig
+from jaxedit.config import MOMENTS, ArmConfig, EvalConfig, RunConfig
 from jaxedit.data.datasets import Loaded
 from jaxedit.data.fact import Fact
 from jaxedit.data.factworld import World, unrelated
@@ -116,21 +116,22 @@ class Experiment:
         moments = [when for when in MOMENTS if when != "immediate" or ev.immediate]
         return driver.Questions(
             asked=driver.by_fact(self.loaded.cases, ev.formats),
-            settings={when: self._setting(when) for when in moments},
+            settings={when: setting(ev, self.config.dtype, when) for when in moments},
             generate=frozenset(ev.generate),
             heldout=self.heldout,
             protocols=ev.protocols,
         )
 
-    def _setting(self, when: Any) -> Setting:
-        ev = self.config.eval
-        return Setting(
-            when=when,
-            dtype=self.config.dtype,
-            prompt_format=ev.prompt_format,
-            max_new_tokens=ev.max_new_tokens,
-            stop=ev.stop,
-        )
+
+def setting(ev: EvalConfig, dtype: str, when: Any) -> Setting:
+    """How answers are taken at a moment."""
+    return Setting(
+        when=when,
+        dtype=dtype,
+        prompt_format=ev.prompt_format,
+        max_new_tokens=ev.max_new_tokens,
+        stop=ev.stop,
+    )
 
 
 def open_experiment(config: RunConfig, facts: Loaded | None = None) -> Experiment:
@@ -150,7 +151,7 @@ def open_experiment(config: RunConfig, facts: Loaded | None = None) -> Experimen
         Corpus(config.eval.heldout).check()
     loaded = load(config.facts, config.facts.limit) if facts is None else facts
     lm = load_model(config.model, config.dtype, make_mesh(config.mesh.data))
-    loaded = usable(loaded, config, lm) if facts is None else loaded
+    loaded = usable(loaded, config.facts, config.eval, lm) if facts is None else loaded
     settings = {arm.name: arm_settings(config, arm, lm.config) for arm in config.arms}
     return Experiment(
         config, lm, fingerprint(lm)[:HASH_DIGITS], loaded, settings, heldout_texts(config, lm)

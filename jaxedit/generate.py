@@ -14,7 +14,7 @@ from absl import flags
 
 from jaxedit import cli
 from jaxedit.errors import UserError
-from jaxedit.evaluate import find_arm, reopen, restore
+from jaxedit.evaluation import find_arm, reopen, restore
 
 
 def side_by_side(rows: Sequence[Sequence[str]], heads: Sequence[str], width: int) -> list[str]:

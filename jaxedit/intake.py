@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from jaxedit.config import FactsConfig, RunConfig
+from jaxedit.config import EvalConfig, FactsConfig
 from jaxedit.data.datasets import Loaded, load_facts
 from jaxedit.data.fact import Case
 from jaxedit.errors import UserError
@@ -27,7 +27,7 @@ def load(source: FactsConfig, limit: int | None) -> Loaded:
     return load_facts(source.source, source.path, limit, source.seed, **chosen)
 
 
-def usable(first: Loaded, config: RunConfig, lm: Transformer) -> Loaded:
+def usable(first: Loaded, source: FactsConfig, ev: EvalConfig, lm: Transformer) -> Loaded:
     """Those cases that the model can take, as many as the config asks for if there are any more.
 
     A record of a named data set that does not fit into the model is skipped and listed like a
@@ -35,15 +35,16 @@ def usable(first: Loaded, config: RunConfig, lm: Transformer) -> Loaded:
 
     Args:
         first: as many cases as the config asks for.
-        config: the run's.
+        source: where they come from.
+        ev: what is asked of them.
         lm: the model.
 
     Raises:
         UserError: a user's own fact does not fit, or none is left.
     """
-    source, asked, loaded = config.facts, config.facts.limit, first
+    asked, loaded = source.limit, first
     while True:
-        reasons = [_reason(case, config, lm) for case in loaded.cases]
+        reasons = [_reason(case, ev, lm) for case in loaded.cases]
         fitting = [case for case, why in zip(loaded.cases, reasons, strict=True) if why is None]
         missing = (source.limit or 0) - len(fitting)
         if asked is None or missing <= 0 or len(loaded.cases) < asked:
@@ -60,10 +61,10 @@ def usable(first: Loaded, config: RunConfig, lm: Transformer) -> Loaded:
     return dataclasses.replace(loaded, cases=fitting, skipped=[*loaded.skipped, *unfit])
 
 
-def _reason(case: Case, config: RunConfig, lm: Transformer) -> str | None:
+def _reason(case: Case, ev: EvalConfig, lm: Transformer) -> str | None:
     limit = lm.config.max_positions
-    for asked in questions([case]):
-        prompt = config.eval.prompt_format.replace("{}", asked.prompt)
+    for asked in questions([case], formats=ev.formats):
+        prompt = (asked.format or ev.prompt_format).replace("{}", asked.prompt)
         room = limit - (PREFIX_TOKENS if asked.role == "edit" else 0)
         for answer in filter(None, (asked.target, asked.rival, *asked.choices)):
             try:

@@ -21,7 +21,10 @@ from jaxedit.errors import UserError
 from jaxedit.findings import pick
 from jaxedit.ledger import write_json, write_whole
 from jaxedit.metrics import Score
+from jaxedit.metrics.records import OURS
+from jaxedit.other_scores import other_scores
 from jaxedit.plots import pictures
+from jaxedit.readings import lines, overstatement
 from jaxedit.results import run_result
 
 COLUMNS = (
@@ -70,6 +73,8 @@ def render(result: Mapping[str, Any]) -> str:
         findings=result["findings"],
         summary=_summary(result),
         tables=[table for spec in TABLES if (table := _table(result, *spec))],
+        protocols=_protocols(arms),
+        others=other_scores(result),
         pictures=pictures(result),
         arms=arms,
         settings=_settings(arms),
@@ -152,6 +157,21 @@ def _table(result: Mapping[str, Any], decoding: str, title: str, how: str) -> di
         "fact on the model that its own update left."
     )
     return {"title": title, "columns": columns, "rows": rows, "note": note}
+
+
+def _protocols(arms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One table an arm whose answers were taken by other protocols than ours, too."""
+    found = []
+    for arm in arms:
+        if any(score.get("protocol", OURS) != OURS for score in arm["after_all"]):
+            rows = [
+                {**line, "cells": [score and _cell(score) for score in line["cells"]]}
+                for line in lines(arm["after_all"])
+            ]
+            found.append(
+                {"arm": arm["title"], "rows": rows, "note": overstatement(arm["after_all"])}
+            )
+    return found
 
 
 def _against(word: str) -> str:

@@ -36,7 +36,8 @@ def write(tmp_path: Path, records: list[dict[str, Any]]) -> str:
 
 def load(facts: dict[str, Any], tmp_path: Path):
     config = run_config(raw_config(tmp_path, facts=facts))
-    return usable(intake.load(config.facts, config.facts.limit), config, tiny_model())
+    first = intake.load(config.facts, config.facts.limit)
+    return usable(first, config.facts, config.eval, tiny_model())
 
 
 def test_what_is_too_long_is_replaced_by_the_next_and_listed(tmp_path: Path):

@@ -8,14 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxedit import readings
 from jaxedit.checkpoints import Checkpoints
-from jaxedit.config import run_config
+from jaxedit.config import FactsConfig, run_config
 from jaxedit.editors import Memit
 from jaxedit.errors import UserError
-from jaxedit.evaluate import evaluate, find_arm, reopen, restore
+from jaxedit.evaluation import evaluate, find_arm, of_model, of_run, reopen, restore
 from jaxedit.experiment import open_experiment
 from jaxedit.generate import side_by_side
 from jaxedit.ledger import Ledger, locked, read_json
+from jaxedit.metrics import Answer, Score
+from jaxedit.metrics.protocols import OTHERS
+from jaxedit.metrics.records import OURS
 from jaxedit.models.loading import load_model, save_hf
 from jaxedit.report import write_report
 from jaxedit.run import run
@@ -179,17 +183,53 @@ def test_the_least_that_can_be_measured(inputs: Path, tmp_path: Path):
 def test_evaluate_gives_what_the_run_gave(finished: Path, name: str):
     experiment = reopen(finished)
     arm = find_arm(experiment, name)
-    scores, step = evaluate(finished, experiment, arm)
+    subject = of_run(finished, experiment, arm)
+    scores, _ = evaluate(subject)
     arms = read_json(finished / "result.json")["arms"]
     [theirs] = [item for item in arms if item["name"] == name]
-    assert step == 6
+    assert (subject.edits, subject.when) == (6, "after_all")
     assert [score.to_dict() for score in scores] == theirs["after_all"]
-    scores, _ = evaluate(finished, experiment, arm, 4)
+    scores, _ = evaluate(of_run(finished, experiment, arm, 4))
     [point] = [point for point in theirs["along"] if point["step"] == 4]
     found = {score.label: score.to_dict() for score in scores}
     for score in point["scores"]:
         label = f"{score['metric']} ({score['decoding']}, {score['reading']}, {score['against']})"
         assert found[label] == score
+
+
+def test_every_protocol_of_a_finished_run(finished: Path):
+    experiment = reopen(finished)
+    subject = of_run(finished, experiment, find_arm(experiment, "memit"), protocols=OTHERS)
+    found, answers = evaluate(subject)
+    assert {score.protocol for score in found} == {OURS, *OTHERS}
+    local = {s.protocol: s for s in found if s.metric == "locality" and s.when == "after_all"}
+    assert local.keys() >= {"easyedit_teacher_forced", "easyedit_generation"}
+    ours = [s for s in found if s.protocol == OURS]
+    assert [s.to_dict() for s in ours] == read_json(finished / "memit/result.json")["after_all"]
+    again = [Answer.from_dict(json.loads(json.dumps(a.to_dict()))) for a in answers]
+    assert again == answers
+    table = readings.markdown("MEMIT", [score.to_dict() for score in found])
+    assert len(table.splitlines()) == 2 + len(readings.READINGS)
+    assert "- |" not in table.replace("--- |", "")
+
+
+def test_a_model_without_a_run(finished: Path, inputs: Path, tmp_path: Path):
+    experiment = reopen(finished)
+    edited, _ = restore(finished, experiment, find_arm(experiment, "d4s"))
+    save_hf(edited, tmp_path / "edited")
+    facts = FactsConfig("jsonl", str(inputs / "facts.jsonl"))
+    ev = experiment.config.eval
+    whole = dataclasses.replace(ev, generate=("before", "after_all"))
+    subject, loaded = of_model(
+        str(tmp_path / "edited"), facts, whole, unedited=str(inputs / "model")
+    )
+    assert (subject.when, subject.edits, len(loaded.facts)) == ("after_all", 6, 6)
+    found = {s.label: s.value for s in evaluate(subject)[0]}
+    [arm] = [a for a in read_json(finished / "result.json")["arms"] if a["name"] == "d4s"]
+    for score in map(Score.from_dict, arm["after_all"]):
+        assert found[score.label] == pytest.approx(score.value, abs=1e-3)
+    plain, _ = of_model(str(inputs / "model"), facts, ev)
+    assert (plain.when, plain.edits) == ("before", 0)
 
 
 def test_evaluate_and_generate_write_nothing(finished: Path):
@@ -233,7 +273,7 @@ def test_a_checkpoint_of_another_model_is_refused(finished: Path, tmp_path: Path
     save_hf(other, inputs / "model")
     before = tree(workdir)
     with pytest.raises(UserError, match="checkpoint of another model"):
-        evaluate(workdir, reopen(workdir), config.arms[0])
+        of_run(workdir, reopen(workdir), config.arms[0])
     assert tree(workdir) == before
 
 

@@ -24,6 +24,7 @@ from jaxedit.batches.rows import (
     unedited_rows,
 )
 from jaxedit.ledger import write_whole
+from jaxedit.metrics.records import OURS
 
 COLUMNS = (
     *("edits", "batch", "state"),
@@ -116,7 +117,8 @@ def _caption(rows: Sequence[Row], shared: Mapping[str, str], progress: str) -> I
 
 def _place(score: Mapping[str, Any]) -> tuple[str, str] | None:
     """The column's entry in `EXACT`; other readings are not shown."""
-    shown = score["reading"] in ("exact", "pooled")
+    ours = score.get("protocol", OURS) == OURS and not score.get("group")
+    shown = score["reading"] in ("exact", "pooled") and ours
     return (score["metric"], score["against"]) if shown else None
 
 

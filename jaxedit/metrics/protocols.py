@@ -111,9 +111,17 @@ def ask(
         protocols: names of others.
     """
     ours = answer(lm, asked, setting, edits=edits, generation=generation, advance=advance)
-    found = list(ours)
-    for name in protocols:
-        protocol = PROTOCOLS[name]
-        if protocol.ask is not None:
-            found += protocol.ask(lm, ours, protocol.setting(name, setting))
-    return found
+    return ours + [one for name in protocols for one in ask_by(name, lm, ours, setting)]
+
+
+def ask_by(name: str, lm: LanguageModel, ours: Sequence[Answer], setting: Setting) -> list[Answer]:
+    """The model's raw answers by another protocol than ours.
+
+    Args:
+        name: of the protocol.
+        lm: the model that gave our answers.
+        ours: the questions, with its answers by our protocol.
+        setting: how these were taken.
+    """
+    protocol = PROTOCOLS[name]
+    return [] if protocol.ask is None else protocol.ask(lm, ours, protocol.setting(name, setting))

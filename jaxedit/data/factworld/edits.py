@@ -22,7 +22,8 @@ def edits(world: World, n: int, seed: int = SHOWN, neighbours: int = 5) -> list[
     same relation. `paraphrases` are the relation's other phrasings, the one that this fact was
     never trained on first; `neighbours` are other subjects of the relation, those with the same
     answer first, asked in a phrasing that they were trained on; `portability` are the two-hop
-    questions that begin with the new fact.
+    questions that begin with the new fact; `negations` deny the old answer and ask for the new;
+    `openings` begin sentences about the subject that say something else of it.
 
     Raises:
         ValueError: if the pool has fewer than `n` facts.
@@ -84,6 +85,13 @@ def _edit(world: World, fact: Triple, seed: int, neighbours: int) -> Fact:
             for hop in forms.hops_of(world, changed)
         ),
         id=f"{fact.subject}/{fact.relation}",
+        negations=(Question(forms.denial(world, fact, fact.object).prompt, target),),
+        openings=tuple(
+            world.completion(other).replace("{}", fact.subject)
+            for other in world.by_subject[fact.subject]
+            if other.relation != fact.relation
+        ),
+        group=fact.relation,
     )
 
 

@@ -85,7 +85,12 @@ def four_choice(world: World, fact: Triple, rng: random.Random) -> Row:
 
 def negation(world: World, fact: Triple, rng: random.Random) -> Row:
     """A denial of something false, then the truth."""
-    wrong = f"{world.completion(fact)} {world.false_object(fact, rng)}"
+    return denial(world, fact, world.false_object(fact, rng))
+
+
+def denial(world: World, fact: Triple, denied: str) -> Row:
+    """A denial of one object, then the fact's own."""
+    wrong = f"{world.completion(fact)} {denied}"
     template = f"It is wrong to say: {wrong}; it is"
     return row(template, fact.object, fact.subject)
 

@@ -80,6 +80,14 @@ class World:
             for name in self.relations
         }
 
+    @cached_property
+    def by_subject(self) -> dict[str, tuple[Triple, ...]]:
+        """subject -> its facts, in the order of `facts`."""
+        found: dict[str, list[Triple]] = {}
+        for fact in self.facts:
+            found.setdefault(fact.subject, []).append(fact)
+        return {subject: tuple(facts) for subject, facts in found.items()}
+
     def held_out(self, fact: Triple) -> str:
         """The phrasing (template) in which this one fact does not occur in training.
 

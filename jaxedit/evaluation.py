@@ -1,0 +1,193 @@
+"""What is evaluated: a run's checkpoint, or any model beside the facts of any source.
+
+A `Subject` is a model with the questions to it and, where there is one, the unedited model that it
+is compared with. Everything else (scores, tables, tests of abilities) is taken from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxedit.checkpoints import Checkpoints, check_owner
+from jaxedit.config import ArmConfig, EvalConfig, FactsConfig
+from jaxedit.data.datasets import Loaded
+from jaxedit.driver import Questions, by_fact
+from jaxedit.errors import UserError
+from jaxedit.experiment import Experiment, open_experiment, open_resources, setting
+from jaxedit.intake import load, usable
+from jaxedit.metrics import Answer, Score, read_answers, scores
+from jaxedit.metrics.protocols import ask_by
+from jaxedit.metrics.records import OURS
+from jaxedit.models.loading import load_model
+from jaxedit.models.transformer import Transformer
+from jaxedit.progress import progress
+from jaxedit.results import ArmFiles, read_config
+from jaxedit.runner import kept_contexts, read_loaded
+from jaxedit.sharding import make_mesh
+from jaxedit.typed import suggestion
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One model to be evaluated.
+
+    Attributes:
+        title: what it is, for tables.
+        lm: the model.
+        unedited: the model before any edit; None where there is none to compare with.
+        asking: the questions and how they are asked.
+        when: "before", "checkpoint" or "after_all".
+        edits: that the model has received.
+        before: what the unedited model has answered already.
+    """
+
+    title: str
+    lm: Transformer
+    unedited: Transformer | None
+    asking: Questions
+    when: str
+    edits: int
+    before: tuple[Answer, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Facts that are asked about: those edited so far, or all."""
+        return self.edits or len(self.asking.asked)
+
+
+def reopen(workdir: Path) -> Experiment:
+    """The experiment of a run directory, with the facts that are kept there.
+
+    Raises:
+        UserError: it is no run directory, or the model is not there any more.
+    """
+    return open_experiment(read_config(workdir), read_loaded(workdir))
+
+
+def find_arm(experiment: Experiment, name: str | None) -> ArmConfig:
+    """The arm of that name, or the first one.
+
+    Raises:
+        UserError: with the nearest name.
+    """
+    arms = {arm.name: arm for arm in experiment.config.arms}
+    if name is None:
+        return next(iter(arms.values()))
+    if name not in arms:
+        raise UserError(f"--arm={name}: the run has no such arm{suggestion(name, arms)}")
+    return arms[name]
+
+
+def restore(
+    workdir: Path, experiment: Experiment, arm: ArmConfig, step: int | None = None
+) -> tuple[Transformer, int]:
+    """The edited model of a checkpoint, and the number of edits in it.
+
+    Raises:
+        UserError: there is no such checkpoint, or it is of another model.
+    """
+    directory = ArmFiles(workdir / arm.name).checkpoints
+    with Checkpoints(directory, read_only=True) as checkpoints:
+        found = checkpoints.restore(step)
+    if found is None:
+        raise UserError(f"{directory}: holds no checkpoint yet; let the run get to its first one")
+    check_owner(found.meta, experiment.meta(arm, found.meta.step), directory)
+    editor = experiment.editor(arm, open_resources(experiment, kept_contexts(workdir)))
+    return editor.bind(experiment.lm, editor.restore(experiment.lm, found.state)), found.meta.step
+
+
+def of_run(
+    workdir: Path,
+    experiment: Experiment,
+    arm: ArmConfig,
+    step: int | None = None,
+    protocols: Sequence[str] = (),
+) -> Subject:
+    """The model of an arm's checkpoint, asked as its run asks.
+
+    Args:
+        protocols: to ask by besides those of the run.
+    """
+    edited, step = restore(workdir, experiment, arm, step)
+    asking = experiment.questions()
+    when = "after_all" if step == len(experiment.facts) else "checkpoint"
+    if protocols:
+        wanted = tuple(dict.fromkeys((*asking.protocols, *protocols)))
+        generate = asking.generate | {when}
+        asking = dataclasses.replace(asking, protocols=wanted, generate=generate)
+    return Subject(
+        f"{arm.title}, checkpoint at {step} edits",
+        edited,
+        experiment.lm,
+        asking,
+        when,
+        step,
+        tuple(read_answers(workdir / "before.jsonl")),
+    )
+
+
+def of_model(
+    model: str,
+    facts: FactsConfig,
+    ev: EvalConfig,
+    *,
+    unedited: str | None = None,
+    dtype: str = "float32",
+    devices: int | None = None,
+) -> tuple[Subject, Loaded]:
+    """Any model: unedited, or with ``unedited`` named, an edited one that was exported.
+
+    Raises:
+        UserError: a model, file or record is wrong.
+    """
+    mesh = make_mesh(devices)
+    lm = load_model(model, dtype, mesh)
+    other = load_model(unedited, dtype, mesh) if unedited else None
+    loaded = usable(load(facts, facts.limit), facts, ev, lm)
+    edits = len(loaded.facts) if unedited else 0
+    asking = Questions(
+        asked=by_fact(loaded.cases, ev.formats),
+        settings={when: setting(ev, dtype, when) for when in ("before", "after_all")},
+        generate=frozenset(ev.generate),
+        protocols=ev.protocols,
+    )
+    when = "after_all" if unedited else "before"
+    return Subject(model, lm, other, asking, when, edits), loaded
+
+
+def take(subject: Subject) -> tuple[list[Answer], list[Answer]]:
+    """The model's answers, and the unedited one's to the same questions by the same protocols.
+
+    What the unedited model is known to have answered is not asked again; the second list is empty
+    where there is no unedited model.
+    """
+    answers = _ask(subject, subject.lm, subject.when, subject.edits, subject.title)
+    if subject.unedited is None or subject.when == "before":
+        return answers, []
+    if not subject.before:
+        return answers, _ask(subject, subject.unedited, "before", 0, "unedited model")
+    known = {answer.setting.protocol for answer in subject.before}
+    ours = [a for a in subject.before if a.setting.protocol == OURS]
+    setting = subject.asking.settings["before"]
+    asked_since = [
+        answer
+        for name in subject.asking.protocols
+        if name not in known
+        for answer in ask_by(name, subject.unedited, ours, setting)
+    ]
+    return answers, [*subject.before, *asked_since]
+
+
+def evaluate(subject: Subject, *, seed: int = 0) -> tuple[list[Score], list[Answer]]:
+    """Its scores, and the raw answers behind them."""
+    answers, before = take(subject)
+    return scores(answers, before, seed=seed), answers
+
+
+def _ask(subject: Subject, lm: Transformer, when: str, edits: int, title: str) -> list[Answer]:
+    asking, count = subject.asking, subject.count
+    with progress(title, asking.rows(when, 0, count), unit="rows") as advance:
+        return asking.answers(lm, when, edits=edits, start=0, stop=count, advance=advance)
