@@ -11,9 +11,9 @@ TOKENS = 4096  # that one device takes in one call
 MOST_ROWS = 128
 
 
-def rows_per_device(length: int) -> int:
-    """The power of two that fills a call with rows of this padded length."""
-    return min(MOST_ROWS, 1 << (max(1, TOKENS // length).bit_length() - 1))
+def rows_per_device(length: int, tokens: int = TOKENS) -> int:
+    """The power of two that fills a call of so many tokens with rows of this padded length."""
+    return min(MOST_ROWS, 1 << (max(1, tokens // length).bit_length() - 1))
 
 
 def batches(

@@ -1,19 +1,22 @@
 """How probable given tokens are, in batches over all devices."""
 
+import itertools
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxedit.models.batches import batches, check_lengths
+from jaxedit.models.batches import check_lengths, rows_per_device
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import Params, forward, head
+from jaxedit.models.packed import Batch, apart, filled, laid_out, trees
 from jaxedit.models.protocol import Advance, Row, TeacherForced
-from jaxedit.models.text import pad_batch, round_up
 from jaxedit.sharding import Mesh, data_parallel
 
-CHUNK = 8  # positions whose logits are in memory at a time
+TOKENS = {"cpu": 2048}  # that one device takes in one call, where not as many as BIG
+BIG = 8192
+CHUNK = 256  # tokens whose logits are in memory at a time
 
 
 def score_ids(
@@ -25,56 +28,62 @@ def score_ids(
 ) -> list[TeacherForced]:
     """For each (ids, n) the tokens ids[n:], each given all before it; n must be at least 1.
 
-    A row's last token is predicted and never fed, so that a row may have one token more than the
-    model has positions. ``advance`` is called after each batch with its number of rows. Raises
-    UserError if a row is longer.
+    Rows with the same ids[:n] run it once (see packed.py). A row's last token is predicted and
+    never fed, so that a row may have one token more than the model has positions. ``advance`` is
+    called after each batch with its number of rows. Raises UserError if a row is longer.
     """
     check_lengths([ids[:-1] for ids, _ in rows], config.max_positions)
-    made: dict[int, TeacherForced] = {}
-    for group, length, each in batches([len(ids) - 1 for ids, _ in rows], mesh.data):
-        some = [rows[i] for i in group]
-        predicted, logprobs = data_parallel(_score, mesh, chunk=each, config=config)(
-            params, _batch(some, length)
-        )
-        predicted, logprobs = np.asarray(predicted), np.asarray(logprobs)
-        for row, (index, (ids, n)) in enumerate(zip(group, some, strict=True)):
-            count = len(ids) - n
-            target = np.asarray(ids[n:], np.int32)
-            made[index] = TeacherForced(target, predicted[row, :count], logprobs[row, :count])
-        if advance is not None:
-            advance(len(group))
-    return [made[i] for i in range(len(rows))]
+    nothing = np.zeros(0, np.int32)
+    made = [TeacherForced(nothing, nothing, np.zeros(0, np.float32)) for _ in rows]
+    tokens = TOKENS.get(mesh.devices[0].platform, BIG)
+    for width, alike in itertools.groupby(filled(trees(rows)), key=lambda row: row[0]):
+        each = rows_per_device(width, tokens)
+        score = data_parallel(_score, mesh, chunk=each, config=config)
+        packed = [row for _, row in alike]
+        for start in range(0, len(packed), each * mesh.data):
+            batch, places = laid_out(packed[start : start + each * mesh.data], width)
+            best, logprobs = (np.asarray(x) for x in score(params, batch))
+            for row, first, branch, owners in places:
+                own = slice(first, first + len(branch))
+                target = np.asarray(branch, np.int32)
+                forced = TeacherForced(target, best[row, own], logprobs[row, own])
+                for owner in owners:
+                    made[owner] = forced
+            if advance is not None:
+                advance(sum(len(place.owners) for place in places))
+    return made
 
 
-def _batch(rows: Sequence[Row], length: int) -> dict[str, np.ndarray]:
-    ids, mask = pad_batch([row[:-1] for row, _ in rows], length=length, pad_id=0)
-    width = round_up(max(len(row) - n for row, n in rows), CHUNK)
-    steps = np.arange(width, dtype=np.int32)
-    at = np.asarray([[n - 1] for _, n in rows], np.int32) + steps  # [B, P] where it is predicted
-    labels, _ = pad_batch([row[n:] for row, n in rows], length=width, pad_id=0)
-    return {"ids": ids, "mask": mask, "at": np.minimum(at, length - 1), "labels": labels}
+def _score(params: Params, batch: Batch, *, config: ModelConfig) -> tuple[jax.Array, jax.Array]:
+    """Most probable tokens [B, W] and log p of the labels [B, W], whatever where ``at`` is -1."""
+    hidden = forward(
+        config,
+        params,
+        batch.ids,
+        batch.positions >= 0,
+        positions=batch.positions,
+        knockout=dict.fromkeys(range(config.n_layers), apart(batch)),
+        logits_at=False,
+    ).hidden
+    rows, width, depth = hidden.shape
+    hidden = hidden.reshape(-1, depth)
+    start = width * jnp.arange(rows, dtype=jnp.int32)[:, None]
+    at, label = (start + batch.at).reshape(-1), batch.label.reshape(-1)
+    wanted = batch.at.reshape(-1) >= 0
+    order = jnp.argsort(~wanted)  # stable: first all that are wanted
+    size = min(CHUNK, rows * width)
 
-
-def _score(
-    params: Params, batch: dict[str, jax.Array], *, config: ModelConfig
-) -> tuple[jax.Array, jax.Array]:
-    """Most probable tokens [B, P] and log p of the labels [B, P] at the places ``at``."""
-    out = forward(config, params, batch["ids"], batch["mask"], logits_at=False)
-    picked = jnp.take_along_axis(out.hidden, batch["at"][..., None], axis=1)  # [B, P, D]
-
-    def some(chunk: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        hidden, labels = chunk
-        logits = head(config, params, hidden)  # [B, C, V]
-        of_label = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
+    def of(places: jax.Array) -> tuple[jax.Array, jax.Array]:
+        logits = head(config, params, hidden[at[places]])  # [C, V]
+        of_label = jnp.take_along_axis(logits, label[places][:, None], axis=-1)[:, 0]
         best = jnp.argmax(logits, axis=-1).astype(jnp.int32)
         return best, of_label - jax.nn.logsumexp(logits, axis=-1)
 
-    def cut(x: jax.Array) -> jax.Array:  # [B, P, ...] -> [P / C, B, C, ...]
-        split = x.reshape(x.shape[0], -1, CHUNK, *x.shape[2:])
-        return jnp.moveaxis(split, 1, 0)
+    def some(i: jax.Array, found: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        places = jax.lax.dynamic_slice(order, (i * size,), (size,))
+        return tuple(x.at[places].set(y) for x, y in zip(found, of(places), strict=True))
 
-    def join(x: jax.Array) -> jax.Array:  # [P / C, B, C] -> [B, P]
-        return jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1)
-
-    best, logprobs = jax.lax.map(some, (cut(picked), cut(batch["labels"])))
-    return join(best), join(logprobs)
+    empty = [jnp.zeros(rows * width, x.dtype) for x in jax.eval_shape(of, order[:size])]
+    # As many turns as there are tokens asked for: how many does not change the program.
+    best, logprobs = jax.lax.fori_loop(0, (wanted.sum() + size - 1) // size, some, tuple(empty))
+    return best.reshape(rows, width), logprobs.reshape(rows, width)

@@ -86,7 +86,8 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of a whole text, BOS once if the file or its config says so."""
-        return self.encode_with_offsets(text)[0]
+        ids = list(self._encoded(text).ids)
+        return ids[1:] if self._twice(ids) else [*self._missing(ids), *ids]
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[Span]]:
         """Ids, and the characters [start, end) of ``text`` that each stands for.
@@ -94,16 +95,26 @@ class Tokenizer:
         Whitespace that a token begins with is left out of its span; BOS has (0, 0); the pieces
         of a character that is split into bytes all have that character's span.
         """
-        adds_bos = self.settings.get("add_bos_token")
-        made = self.pipeline.encode(text, add_special_tokens=adds_bos is not False)
+        made = self._encoded(text)
         ids, spans = list(made.ids), [_trim(text, span) for span in made.offsets]
-        if self.bos_id is None:
-            return ids, spans
-        if ids[:2] == [self.bos_id, self.bos_id]:  # the text spells out a BOS of its own
+        if self._twice(ids):
             return ids[1:], spans[1:]
-        if adds_bos and ids[:1] != [self.bos_id]:
-            return [self.bos_id, *ids], [(0, 0), *spans]
-        return ids, spans
+        missing = self._missing(ids)
+        return [*missing, *ids], [(0, 0) for _ in missing] + spans
+
+    def _encoded(self, text: str) -> tokenizers.Encoding:
+        adds_bos = self.settings.get("add_bos_token")
+        return self.pipeline.encode(text, add_special_tokens=adds_bos is not False)
+
+    def _twice(self, ids: Sequence[int]) -> bool:
+        """The text spells out a BOS of its own."""
+        return self.bos_id is not None and list(ids[:2]) == [self.bos_id, self.bos_id]
+
+    def _missing(self, ids: Sequence[int]) -> list[int]:
+        """The BOS that the config asks for and the pipeline did not put."""
+        if self.bos_id is None or not self.settings.get("add_bos_token"):
+            return []
+        return [] if list(ids[:1]) == [self.bos_id] else [self.bos_id]
 
     def encode_bare(self, text: str) -> list[int]:
         """Ids of a text by itself, no special token added."""
