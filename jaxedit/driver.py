@@ -28,7 +28,7 @@ from jaxedit.schedule import Block, Turn
 
 
 @dataclass(frozen=True)
-class Questions:
+class Asking:
     """What is asked about the facts, and how.
 
     Attributes:
@@ -59,7 +59,7 @@ class Questions:
         generation = when in self.generate
         return ask(
             lm,
-            self._of(start, stop),
+            self.of(start, stop),
             self.settings[when],
             edits=edits,
             generation=generation,
@@ -70,9 +70,10 @@ class Questions:
     def rows(self, when: str, start: int, stop: int) -> int:
         """How many rows `advance` will be told of."""
         generation = when in self.generate
-        return workload(self._of(start, stop), self.settings[when], generation=generation)
+        return workload(self.of(start, stop), self.settings[when], generation=generation)
 
-    def _of(self, start: int, stop: int) -> list[Asked]:
+    def of(self, start: int, stop: int) -> list[Asked]:
+        """The questions about the facts ``start`` to ``stop`` - 1."""
         return list(chain.from_iterable(self.asked[start:stop]))
 
 
@@ -124,7 +125,7 @@ def edits(
     facts: Sequence[Fact],
     state: Any,
     blocks: Sequence[Block],
-    asking: Questions,
+    asking: Asking,
     *,
     alone: bool = False,
 ) -> Iterator[Update]:
@@ -187,7 +188,7 @@ def edited_norms(editor: Editor, edited: Any, lm: Any) -> dict[str, Norms]:
     return weight_norms(leaves(edited, names), leaves(lm, names))
 
 
-def edited_damage(editor: Editor, edited: Any, lm: Any, asking: Questions, edits: int) -> Damage:
+def edited_damage(editor: Editor, edited: Any, lm: Any, asking: Asking, edits: int) -> Damage:
     """What the edits have cost the model; `edited` may be the unedited one, with 0 edits."""
     names = editor.places(lm)
     setting = asking.settings["checkpoint" if edits else "before"]
@@ -216,13 +217,13 @@ def _check_norms(norms: Mapping[str, Norms], fact: Fact, turn: Turn) -> None:
             )
 
 
-def _immediate(edited: Any, asking: Questions, turn: Turn) -> list[Answer]:
+def _immediate(edited: Any, asking: Asking, turn: Turn) -> list[Answer]:
     if "immediate" not in asking.settings:
         return []
     return asking.answers(edited, "immediate", edits=turn.stop, start=turn.start, stop=turn.stop)
 
 
-def _so_far(edited: Any, asking: Questions, turn: Turn) -> list[Answer]:
+def _so_far(edited: Any, asking: Asking, turn: Turn) -> list[Answer]:
     if not turn.evaluate:
         return []
     return asking.answers(edited, "checkpoint", edits=turn.stop, start=0, stop=turn.stop)

@@ -14,11 +14,12 @@ from pathlib import Path
 from jaxedit.checkpoints import Checkpoints, check_owner
 from jaxedit.config import ArmConfig, EvalConfig, FactsConfig
 from jaxedit.data.datasets import Loaded
-from jaxedit.driver import Questions, by_fact
+from jaxedit.driver import Asking, by_fact
 from jaxedit.errors import UserError
 from jaxedit.experiment import Experiment, open_experiment, open_resources, setting
 from jaxedit.intake import load, usable
 from jaxedit.metrics import Answer, Score, read_answers, scores
+from jaxedit.metrics.asking import Questions
 from jaxedit.metrics.protocols import ask_by
 from jaxedit.metrics.records import OURS
 from jaxedit.models.loading import load_model
@@ -47,7 +48,7 @@ class Subject:
     title: str
     lm: Transformer
     unedited: Transformer | None
-    asking: Questions
+    asking: Asking
     when: str
     edits: int
     before: tuple[Answer, ...] = ()
@@ -148,7 +149,7 @@ def of_model(
     other = load_model(unedited, dtype, mesh) if unedited else None
     loaded = usable(load(facts, facts.limit), facts, ev, lm)
     edits = len(loaded.facts) if unedited else 0
-    asking = Questions(
+    asking = Asking(
         asked=by_fact(loaded.cases, ev.formats),
         settings={when: setting(ev, dtype, when) for when in ("before", "after_all")},
         generate=frozenset(ev.generate),
@@ -171,12 +172,14 @@ def take(subject: Subject) -> tuple[list[Answer], list[Answer]]:
         return answers, _ask(subject, subject.unedited, "before", 0, "unedited model")
     known = {answer.setting.protocol for answer in subject.before}
     ours = [a for a in subject.before if a.setting.protocol == OURS]
+    asked = subject.asking.of(0, subject.count)
+    known_ours = Questions(asked, ours, 0)
     setting = subject.asking.settings["before"]
     asked_since = [
         answer
         for name in subject.asking.protocols
         if name not in known
-        for answer in ask_by(name, subject.unedited, ours, setting)
+        for answer in ask_by(name, subject.unedited, known_ours, setting)
     ]
     return answers, [*subject.before, *asked_since]
 

@@ -110,11 +110,11 @@ class Experiment:
         text = json.dumps(self.settings[arm.name], default=dataclasses.asdict, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def questions(self) -> driver.Questions:
+    def questions(self) -> driver.Asking:
         """What is asked of the model along the run."""
         ev = self.config.eval
         moments = [when for when in MOMENTS if when != "immediate" or ev.immediate]
-        return driver.Questions(
+        return driver.Asking(
             asked=driver.by_fact(self.loaded.cases, ev.formats),
             settings={when: setting(ev, self.config.dtype, when) for when in moments},
             generate=frozenset(ev.generate),

@@ -143,7 +143,7 @@ def overstatement(scores: Sequence[Mapping[str, Any]]) -> str | None:
                 f"{100 * forced['value']:.1f} % by teacher-forced whole targets and "
                 f"{100 * free['value']:.1f} % by what is generated"
             )
-    return "; ".join(parts) if parts else None
+    return f"O{'; '.join(parts)[1:]}." if parts else None
 
 
 def markdown(title: str, scores: Sequence[Mapping[str, Any]]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxedit import readings
 from jaxedit.batches.batch import DONE, Batch, jobs
 from jaxedit.batches.rows import (
     EXACT,
@@ -69,6 +70,7 @@ def batch_table(batch: Batch, out: Path) -> str:
     ]
     for column in (*EXACT, PERPLEXITY):
         parts += _along(column, rows, differing)
+    parts += _by_protocol(shown)
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -139,6 +141,17 @@ def _along(column: str, rows: Sequence[Row], differing: Sequence[str]) -> list[s
     )  # fmt: skip
     text = _markdown(table, differing, [f"{step:,}" for step in kept])
     return [f"## {column.capitalize()} by number of edits", text, note]
+
+
+def _by_protocol(rows: Sequence[Row]) -> Iterator[str]:
+    """A table for each row whose answers were taken by other protocols than ours, too."""
+    found = [row for row in rows if any(s.get("protocol", OURS) != OURS for s in row.scores)]
+    if found:
+        yield "## By every protocol"
+        yield "In %, after all edits, with 95 % bootstrap intervals; means over facts."
+    for row in found:
+        yield readings.markdown(f"{row.run}: {row.arm}", row.scores).rstrip()
+        yield readings.overstatement(row.scores) or ""
 
 
 def _thinned(steps: Sequence[int], ends: set[int]) -> list[int]:

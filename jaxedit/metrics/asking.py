@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxedit.data.fact import Case, Fact, Question
 from jaxedit.errors import UserError
@@ -14,6 +14,20 @@ if TYPE_CHECKING:
 
 Pair = tuple[str, str]
 Advance = Callable[[int], object]
+
+
+class Questions(NamedTuple):
+    """What another protocol than ours is asked by.
+
+    Attributes:
+        asked: all questions.
+        ours: the model's answers by our protocol; to openings there is none.
+        edits: number of edits the model has received.
+    """
+
+    asked: Sequence[Asked]
+    ours: Sequence[Answer]
+    edits: int
 
 
 def questions(

@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jaxedit.metrics import generation, teacher_forced
-from jaxedit.metrics.asking import floats, ints
+from jaxedit.metrics.asking import Questions, floats, ints
 from jaxedit.metrics.measure import Measure, Value
 from jaxedit.metrics.records import Answer, Setting
 
@@ -34,12 +34,12 @@ ROLES = ("edit", "paraphrase", "neighbour", "portability")
 Row = tuple[tuple[int, ...], int]
 
 
-def ask_forced(lm: LanguageModel, ours: Sequence[Answer], setting: Setting) -> list[Answer]:
+def ask_forced(lm: LanguageModel, questions: Questions, setting: Setting) -> list[Answer]:
     """Our answers' tokens cut where EasyEdit cuts them; scored anew where the text differs.
 
     A target without a token of its own behind the prompt's count is left out, as there.
     """
-    asked = [answer for answer in ours if answer.asked.role in ROLES]
+    asked = [answer for answer in questions.ours if answer.asked.role in ROLES]
     rows = {_text(a, setting): _row(lm, a, setting) for a in asked}
     fresh = {row for a in asked if (row := rows[_text(a, setting)]) != _own(lm, a, setting, row)}
     forced = dict(zip(fresh, lm.score_rows(list(fresh)), strict=True))
@@ -79,16 +79,16 @@ def _answer(answer: Answer, setting: Setting, ids, said, logs) -> Answer:
     return Answer(setting, answer.edits, answer.asked, ints(ids), ints(said), floats(logs))
 
 
-def ask_generation(lm: LanguageModel, ours: Sequence[Answer], setting: Setting) -> list[Answer]:
+def ask_generation(lm: LanguageModel, questions: Questions, setting: Setting) -> list[Answer]:
     """As many greedy tokens as each target has, beside the target's."""
-    return _ask_generation(lm, ours, setting, literal=False)
+    return _ask_generation(lm, questions.ours, setting, literal=False)
 
 
 def ask_generation_literal(
-    lm: LanguageModel, ours: Sequence[Answer], setting: Setting
+    lm: LanguageModel, questions: Questions, setting: Setting
 ) -> list[Answer]:
     """As `ask_generation`, targets encoded as the published code does."""
-    return _ask_generation(lm, ours, setting, literal=True)
+    return _ask_generation(lm, questions.ours, setting, literal=True)
 
 
 def _ask_generation(

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxedit.errors import UserError
-from jaxedit.metrics.records import LOWEST, Answer, Setting
-from jaxedit.metrics.reduce import one_setting
+from jaxedit.metrics.records import LOWEST, Answer, Setting, one_setting
 from jaxedit.metrics.score import Score, mean_score
 
 if TYPE_CHECKING:

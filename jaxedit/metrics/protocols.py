@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from jaxedit.errors import UserError
 from jaxedit.metrics import easyedit, generation, teacher_forced, wild
-from jaxedit.metrics.asking import Advance, answer
+from jaxedit.metrics.asking import Advance, Questions, answer
 from jaxedit.metrics.measure import Measure
 from jaxedit.metrics.records import OURS, Answer, Asked, Setting
 from jaxedit.typed import suggestion
@@ -20,7 +20,7 @@ from jaxedit.typed import suggestion
 if TYPE_CHECKING:
     from jaxedit.models.protocol import LanguageModel
 
-Ask = Callable[["LanguageModel", Sequence[Answer], Setting], list[Answer]]
+Ask = Callable[["LanguageModel", Questions, Setting], list[Answer]]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Protocol:
     Attributes:
         about: what it is, in a few words.
         measures: what is made of its answers.
-        ask: (model, our answers to the same questions, setting) -> its own answers.
+        ask: (model, questions with our answers to them, setting) -> its own answers.
         max_new_tokens, stop: where its generations end, if that is its own affair.
     """
 
@@ -111,17 +111,18 @@ def ask(
         protocols: names of others.
     """
     ours = answer(lm, asked, setting, edits=edits, generation=generation, advance=advance)
-    return ours + [one for name in protocols for one in ask_by(name, lm, ours, setting)]
+    known = Questions(asked, ours, edits)
+    return ours + [one for name in protocols for one in ask_by(name, lm, known, setting)]
 
 
-def ask_by(name: str, lm: LanguageModel, ours: Sequence[Answer], setting: Setting) -> list[Answer]:
+def ask_by(name: str, lm: LanguageModel, known: Questions, setting: Setting) -> list[Answer]:
     """The model's raw answers by another protocol than ours.
 
     Args:
         name: of the protocol.
         lm: the model that gave our answers.
-        ours: the questions, with its answers by our protocol.
-        setting: how these were taken.
+        known: the questions, with these.
+        setting: how they were taken.
     """
     protocol = PROTOCOLS[name]
-    return [] if protocol.ask is None else protocol.ask(lm, ours, protocol.setting(name, setting))
+    return [] if protocol.ask is None else protocol.ask(lm, known, protocol.setting(name, setting))

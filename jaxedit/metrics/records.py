@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -157,6 +157,21 @@ class Answer:
         """The answer that :meth:`to_dict` wrote, also after a passage through JSON."""
         setting, asked = Setting(**_tuples(value["setting"])), Asked(**_tuples(value["asked"]))
         return cls(**_tuples(value) | {"setting": setting, "asked": asked})
+
+
+def one_setting(answers: Sequence[Answer]) -> Setting:
+    """The setting that all these answers share.
+
+    Raises:
+        UserError: if they do not share one.
+    """
+    settings = {answer.setting for answer in answers}
+    if len(settings) > 1:
+        kinds = ", ".join(sorted({s.when for s in settings}))
+        raise UserError(
+            f"answers of {len(settings)} settings ({kinds}) cannot be one score; reduce each apart"
+        )
+    return answers[0].setting
 
 
 def _tuples(value: dict[str, Any]) -> dict[str, Any]:

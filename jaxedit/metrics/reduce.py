@@ -10,7 +10,7 @@ import numpy as np
 from jaxedit.errors import UserError
 from jaxedit.metrics.measure import Measure
 from jaxedit.metrics.protocols import PROTOCOLS
-from jaxedit.metrics.records import OURS, Answer, Setting
+from jaxedit.metrics.records import OURS, Answer, Setting, one_setting
 from jaxedit.metrics.score import Score, mean_score
 
 MEASURES = PROTOCOLS[OURS].measures
@@ -111,21 +111,6 @@ def _score(
         prompt_format=" | ".join(formats),
         seed=seed,
     )
-
-
-def one_setting(answers: Sequence[Answer]) -> Setting:
-    """The setting that all these answers share.
-
-    Raises:
-        UserError: if they do not share one.
-    """
-    settings = {answer.setting for answer in answers}
-    if len(settings) > 1:
-        kinds = ", ".join(sorted({s.when for s in settings}))
-        raise UserError(
-            f"answers of {len(settings)} settings ({kinds}) cannot be one score; reduce each apart"
-        )
-    return answers[0].setting
 
 
 def _by_protocol(answers: Iterable[Answer]) -> dict[str, list[Answer]]:

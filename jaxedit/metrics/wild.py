@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jaxedit.metrics.asking import ints
+from jaxedit.metrics.asking import Questions, ints
 from jaxedit.metrics.generation import expected
 from jaxedit.metrics.measure import Measure
 from jaxedit.metrics.records import Answer, Setting
@@ -30,9 +29,9 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-def ask(lm: LanguageModel, ours: Sequence[Answer], setting: Setting) -> list[Answer]:
+def ask(lm: LanguageModel, questions: Questions, setting: Setting) -> list[Answer]:
     """What the model says to each prompt, up to a sentence's end."""
-    asked = [answer for answer in ours if answer.asked.role in ROLES]
+    asked = [answer for answer in questions.ours if answer.asked.role in ROLES]
     prompts = list(dict.fromkeys(setting.wrapped(a.asked) for a in asked))
     made = dict(zip(prompts, lm.continuations(prompts, NEW_TOKENS, STOP), strict=True))
     return [
