@@ -11,6 +11,7 @@ a prompt and a target by the tokenizer, and with a model the perplexity of the e
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from jaxedit.config import DTYPES
 from jaxedit.data import mqd
 from jaxedit.data.mqd import FORMS, Form, Mqd
 from jaxedit.data.mqd.tokens import Tokens
+from jaxedit.errors import UserError
 from jaxedit.ledger import write_json, write_whole
 from jaxedit.models.loading import load_model
 from jaxedit.models.text import Tokenizer
@@ -51,8 +53,10 @@ def make(
         dtype: of the model's parameters.
 
     Raises:
-        UserError: a file is missing or broken, nothing in it can be used, or the model takes none.
+        UserError: a file is missing or broken, nothing in it can be used, the model takes none, or
+            the directory cannot be made or written to.
     """
+    _check_writable(out)
     made = mqd.build(mqd.read(atomic), records, seed, max_words=max_words)
     if len(made.generation) < records:
         logging.warning("%s: only %d records of each form", atomic, len(made.generation))
@@ -65,6 +69,15 @@ def make(
     named_ones = {what: name for what, name in names.items() if name}
     write(out, made, Path(atomic).name, counted, found, named_ones)
     return (out / "statistics.md").read_text(encoding="utf-8")
+
+
+def _check_writable(directory: Path) -> None:
+    """Refuses, before any work is done, a place where no directory can be made or written to."""
+    there = next(path for path in (directory, *directory.parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"--out={directory}: {there} is a file; name a directory")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"--out={directory}: {there} cannot be written to; name another directory")
 
 
 def write(

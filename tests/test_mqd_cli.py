@@ -159,6 +159,8 @@ def test_nothing_is_written_before_all_is_measured(tmp_path: Path, source: Path)
         mqd.make(str(source), tmp_path / "out", tokenizer=str(tmp_path / "no"))
     with pytest.raises(UserError, match=r"no\.tsv: no such file"):
         mqd.make(str(tmp_path / "no.tsv"), tmp_path / "out")
+    with pytest.raises(UserError, match=r"--out=.*atomic\.tsv/out: .*atomic\.tsv is a file"):
+        mqd.make(str(source), source / "out")
     assert not (tmp_path / "out").exists()
 
 
