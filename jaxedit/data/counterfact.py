@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jaxedit.data.fact import Fact, Question, template
-from jaxedit.data.files import text_of, texts_of
-from jaxedit.errors import UserError
+from jaxedit.data.files import object_of, text_of, texts_of
 
 
 def parse(record: dict[str, Any], name: str) -> Fact:
@@ -19,18 +18,23 @@ def parse(record: dict[str, Any], name: str) -> Fact:
 
 
 def _original(record: dict[str, Any], name: str) -> Fact:
-    """Neighbours share the subject's true answer, so that is what is expected of them."""
-    rewrite = _object(record, "requested_rewrite")
-    truth = text_of(_object(rewrite, "target_true"), "str")
+    """Neighbours share the subject's true answer, so that is what is expected of them.
+
+    The ten generation prompts are draws with replacement from a few; each is an opening once.
+    """
+    rewrite = object_of(record, "requested_rewrite")
+    truth = text_of(object_of(rewrite, "target_true"), "str")
     return Fact(
         prompt=text_of(rewrite, "prompt"),
         subject=text_of(rewrite, "subject"),
-        target=text_of(_object(rewrite, "target_new"), "str"),
+        target=text_of(object_of(rewrite, "target_new"), "str"),
         previous=truth or None,
         paraphrases=texts_of(record, "paraphrase_prompts"),
         neighbours=tuple(Question(p, truth) for p in texts_of(record, "neighborhood_prompts")),
         portability=portability(record),
         id=name,
+        openings=tuple(dict.fromkeys(texts_of(record, "generation_prompts"))),
+        group=text_of(rewrite, "relation_id") if "relation_id" in rewrite else "",
     )
 
 
@@ -56,12 +60,5 @@ def portability(record: dict[str, Any]) -> tuple[Question, ...]:
     """The one-hop question of the sets with ``portability`` (Yao et al. 2023), if it is there."""
     if "portability" not in record:
         return ()
-    entry = _object(record, "portability")
+    entry = object_of(record, "portability")
     return (Question(text_of(entry, "New Question"), text_of(entry, "New Answer")),)
-
-
-def _object(record: dict[str, Any], key: str) -> dict[str, Any]:
-    value = record.get(key)
-    if not isinstance(value, dict):
-        raise UserError(f'"{key}" is missing or not an object')
-    return value

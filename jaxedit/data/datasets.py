@@ -1,42 +1,37 @@
-"""The named data sets, and one function that loads facts from any source."""
+"""One function that loads facts from any source: what is drawn, in which order, what is skipped."""
 
 from __future__ import annotations
 
-import difflib
-import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from absl import logging
 
-from jaxedit.data import counterfact, factworld, zsre
+from jaxedit.data import catalogue, factworld
+from jaxedit.data.catalogue import DATASETS
 from jaxedit.data.fact import Case, Fact
 from jaxedit.data.factworld.edits import POOLS
 from jaxedit.data.files import kind, read_records
 from jaxedit.data.jsonl import read_facts
+from jaxedit.data.records import Outcome, Parser, noted
 from jaxedit.errors import UserError
 
+__all__ = ["DATASETS", "OWN", "Loaded", "Order", "Skipped", "Split", "load_facts"]
+
 Order = Literal["file", "shuffled"]
-Parser = Callable[[dict[str, Any], str], Fact]
+Split = Literal["train", "validation", "test"]
 Skipped = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A published file: what it is called, how many records it holds, who publishes it."""
-
-    file: str
-    records: int
-    published: str
-    parse: Parser
+OWN = ("jsonl", "csv")  # sources that are a user's own file
+EMBEDDED = ("gptj", "llama", "plugin")
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a source gave.
+    """What a source gave, and how it was drawn.
 
     Attributes:
         cases: the good ones, in the order of editing.
@@ -44,33 +39,27 @@ class Loaded:
         stated: the number of records that the published file holds; where the source is not a
             published file, the number found.
         read: the number of records found.
+        seed: that they were drawn by.
+        order: "file" or "shuffled".
+        split: the share of the records that they come from; None is all.
+        notes: (what was mended or left out of the good ones, how often).
+        file: where they were read from.
     """
 
     cases: list[Case]
     skipped: list[Skipped]
     stated: int
     read: int
+    seed: int | None = None
+    order: Order | None = None
+    split: Split | None = None
+    notes: list[tuple[str, int]] = field(default_factory=list)
+    file: str = ""
 
     @property
     def facts(self) -> list[Fact]:
         """All facts of the cases, in the order of editing."""
         return [fact for case in self.cases for fact in case.facts]
-
-
-_ROME = "https://rome.baulab.info/data/dsets"
-_EASYEDIT = "https://github.com/zjunlp/EasyEdit, section Dataset"
-_KNOWEDIT = "https://huggingface.co/datasets/zjunlp/KnowEdit, benchmark/ZsRE"
-DATASETS = {
-    "counterfact": DataSet("counterfact.json", 21_919, _ROME, counterfact.parse),
-    "counterfact-edit": DataSet("counterfact-edit.json", 10_000, _EASYEDIT, counterfact.parse),
-    "counterfact-train": DataSet("counterfact-train.json", 10_000, _EASYEDIT, counterfact.parse),
-    "counterfact-val": DataSet("counterfact-val.json", 1_919, _EASYEDIT, counterfact.parse),
-    "zsre": DataSet("zsre_mend_eval.json", 19_086, _ROME, zsre.parse),
-    "zsre-train": DataSet("zsre_mend_train.json", 163_196, _ROME, zsre.parse),
-    "zsre-train-10000": DataSet("zsre_mend_train_10000.json", 10_000, _EASYEDIT, zsre.parse),
-    "zsre-knowedit": DataSet("ZsRE-test-all.json", 1_304, _KNOWEDIT, zsre.parse),
-}
-EMBEDDED = ("gptj", "llama", "plugin")
 
 
 def load_facts(
@@ -79,156 +68,159 @@ def load_facts(
     limit: int | None = None,
     seed: int | None = None,
     order: Order | None = None,
+    split: Split | None = None,
 ) -> Loaded:
     """Facts from a user's file, a named data set or an embedded world.
 
     Defects of a user's own file are errors; those of a named data set are known, so its
     defective records (an empty target, a subject that is not in its prompt, a target that
-    contradicts an earlier record's, ...) are skipped, counted and listed.
+    contradicts that of a record drawn before, ...) are skipped, counted and listed.
 
     Args:
-        source: "jsonl", a name in ``DATASETS``, or "embedded:<model>".
+        source: "jsonl" or "csv", a name in ``DATASETS``, or "embedded:<model>".
         path: the file, or for a data set also the directory that holds it; by default a data
             set is looked for in $JAXEDIT_DATA, else in ./data. Any file of the data set's
             family will do: its form is recognised from its records.
-        limit: take at most that many good facts.
+        limit: take at most that many good records (of one fact each, but for MQuAKE and ELKEN).
         seed: draw them with this seed instead of from the beginning. An embedded world has a
             pool of edits for each seed modulo 4; by default the one that results are shown on.
-        order: "file" or "shuffled" (the default with a seed): the order of the facts drawn.
+        order: "file" or "shuffled" (the default with a seed): the order of the records drawn.
+        split: draw from this share alone: 80, 10 and 10 % of the records (rounded down but for
+            the last), cut from the permutation that the seed gives, or that seed 0 gives.
 
     Raises:
         UserError: unknown source, missing file (what it is called, how many records it holds,
             who publishes it), a broken file, no usable record, a limit below one.
     """
+    _check(limit, seed, order, split)
+    if source in OWN:
+        loaded = _own(source, path, limit, seed, order, split)
+    elif source.startswith("embedded:"):
+        loaded = _embedded(source.removeprefix("embedded:"), limit, seed, split)
+    else:
+        loaded = _named(source, path, limit, seed, order, split)
+    if limit is not None and len(loaded.cases) < limit:
+        where = loaded.file or source
+        logging.warning("%s: %d records were asked for, it has %d", where, limit, len(loaded.cases))
+    effective = order or ("file" if seed is None else "shuffled")
+    return replace(loaded, seed=seed, order=effective, split=split)
+
+
+def _check(limit: int | None, seed: int | None, order: str | None, split: str | None) -> None:
     if limit is not None and limit < 1:
         raise UserError(f"limit is {limit}; ask for at least one fact")
-    if order not in (None, "file", "shuffled"):
+    if order not in (None, *get_args(Order)):
         raise UserError(f'order is {order!r}; it is "file" or "shuffled"')
     if order == "shuffled" and seed is None:
         raise UserError('order "shuffled" needs a seed')
-    if source.startswith("embedded:"):
-        return _embedded(source.removeprefix("embedded:"), limit, seed)
-    if source == "jsonl":
-        if path is None:
-            raise UserError('source "jsonl" needs the path of a file')
-        facts = read_facts(path)
-        chosen = _draw(len(facts), seed)[:limit]
-        _warn_if_fewer(path, len(facts), limit)
-        drawn = [facts[i] for i in (sorted(chosen) if order == "file" else chosen)]
-        return Loaded(list(map(Case.of, drawn)), [], len(facts), len(facts))
-    return _named(source, _dataset(source), path, limit, seed, order)
+    if split not in (None, *get_args(Split)):
+        raise UserError(f'split is {split!r}; it is "train", "validation" or "test"')
 
 
-def _dataset(source: str) -> DataSet:
-    if source not in DATASETS:
-        names = [*DATASETS, "jsonl", "embedded:gptj"]
-        near = difflib.get_close_matches(source, names, n=1, cutoff=0.5)
-        hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(names)}"
-        raise UserError(f"unknown source of facts {source!r}; {hint}")
-    return DATASETS[source]
+def draw(count: int, seed: int | None = None, split: Split | None = None) -> list[int]:
+    """Places of records in the order in which they are tried.
+
+    Without a seed the file's order; with one a permutation. A split is a part of the permutation.
+    """
+    permuted = np.random.default_rng(seed or 0).permutation(count).tolist()
+    ends = {"train": (0, 8), "validation": (8, 9), "test": (9, 10), None: (0, 10)}[split]
+    start, stop = (count * tenths // 10 for tenths in ends)
+    return sorted(permuted[start:stop]) if seed is None else permuted[start:stop]
 
 
-def _named(
+def _own(
     source: str,
-    dataset: DataSet,
     path: str | Path | None,
     limit: int | None,
     seed: int | None,
     order: Order | None,
+    split: Split | None,
 ) -> Loaded:
-    file = _find(source, dataset, path)
-    records = read_records(file)
-    reasons = dict(_contradictions(records, dataset.parse))
-    good: list[tuple[int, Fact]] = []
-    skipped: list[Skipped] = []
-    for index in _draw(len(records), seed):
-        if limit is not None and len(good) == limit:
-            break
-        fact = _parse(records[index], index, dataset.parse)
-        if isinstance(fact, Fact) and index not in reasons:
-            good.append((index, fact))
-        else:
-            reason = reasons[index] if isinstance(fact, Fact) else fact
-            skipped.append((_name(records[index], index), reason))
-    if not good:
-        raise UserError(f"{file}: no record of {len(records)} can be used; {skipped[0][1]}")
-    if order == "file":
-        good.sort(key=lambda pair: pair[0])
-    stated = _stated(file, len(records))
-    _warn_if_fewer(file, len(good), limit)
-    return Loaded([Case.of(fact) for _, fact in good], skipped, stated, len(records))
+    if path is None:
+        raise UserError(f'source "{source}" needs the path of a file')
+    facts = read_facts(path)
+    chosen = draw(len(facts), seed, split)[:limit]
+    if not chosen:
+        raise UserError(f"{path}: the split {split!r} of {len(facts)} facts is empty")
+    cases = [Case.of(facts[i]) for i in (sorted(chosen) if order == "file" else chosen)]
+    return Loaded(cases, [], len(facts), len(facts), file=str(path))
 
 
-def _embedded(model: str, limit: int | None, seed: int | None) -> Loaded:
+def _embedded(model: str, limit: int | None, seed: int | None, split: Split | None) -> Loaded:
     """Edits of the world that every embedded model was trained on."""
     if model not in EMBEDDED:
         known = ", ".join(f"embedded:{name}" for name in EMBEDDED)
         raise UserError(f"unknown source of facts 'embedded:{model}'; known are {known}")
     world = factworld.World()
-    seed = factworld.SHOWN if seed is None else seed
-    size = len(world.facts[seed % POOLS :: POOLS])
-    facts = factworld.edits(world, min(limit or size, size), seed)
-    _warn_if_fewer(f"embedded:{model}", len(facts), limit)
+    pool = factworld.SHOWN if seed is None else seed
+    size = len(world.facts[pool % POOLS :: POOLS])
+    if split is None:
+        facts = factworld.edits(world, min(limit or size, size), pool)
+    else:
+        every = factworld.edits(world, size, pool)
+        facts = [every[place] for place in draw(size, pool, split)][:limit]
     return Loaded(list(map(Case.of, facts)), [], size, size)
 
 
-def _warn_if_fewer(source: object, found: int, limit: int | None) -> None:
-    if limit is not None and found < limit:
-        logging.warning("%s: %d facts were asked for, it has %d", source, limit, found)
-
-
-def _draw(count: int, seed: int | None) -> list[int]:
-    if seed is None:
-        return list(range(count))
-    return np.random.default_rng(seed).permutation(count).tolist()
-
-
-def _parse(record: Any, index: int, parse: Parser) -> Fact | str:
-    """The record's fact, or what is wrong with it."""
-    name = _name(record, index)
-    if not isinstance(record, dict):
-        return f"is {kind(record)}, not an object"
-    try:
-        return parse(record, name)
-    except UserError as error:
-        return str(error).removeprefix(f"fact {name}: ")
-
-
-def _name(record: Any, index: int) -> str:
-    return str(record.get("case_id", index)) if isinstance(record, dict) else str(index)
-
-
-def _contradictions(records: Iterable[Any], parse: Parser) -> Iterator[tuple[int, str]]:
-    """Records that give a question another target than the first one in the file does."""
-    first: dict[tuple[str, str], tuple[str, str]] = {}
-    for index, record in enumerate(records):
-        fact = _parse(record, index, parse)
-        if isinstance(fact, str):
+def _named(
+    source: str,
+    path: str | Path | None,
+    limit: int | None,
+    seed: int | None,
+    order: Order | None,
+    split: Split | None,
+) -> Loaded:
+    file = catalogue.find(source, path)
+    dataset = catalogue.dataset(source)
+    records = read_records(file)
+    places = draw(len(records), seed, split)
+    outcomes = _parsed(records, places, dataset.reader(records))
+    good: list[tuple[int, Case]] = []
+    skipped: list[Skipped] = []
+    notes: Counter[str] = Counter()
+    for place, outcome in zip(places, dataset.screen(outcomes), strict=False):
+        if isinstance(outcome, str):
+            skipped.append((_name(records[place], place), outcome))
             continue
-        target, name = first.setdefault((fact.question, fact.subject), (fact.target, fact.id))
-        if target != fact.target:
-            yield index, f"contradicts record {name}: target {fact.target!r}, there {target!r}"
+        good.append((place, outcome.case))
+        notes.update(outcome.notes)
+        if len(good) == limit:
+            break
+    if not good:
+        why = skipped[0][1] if skipped else f"the split {split!r} is empty"
+        raise UserError(f"{file}: no record of {len(records)} can be used; {why}")
+    if order == "file":
+        good.sort(key=lambda pair: pair[0])
+    cases = [case for _, case in good]
+    stated = _stated(source, file, len(records))
+    return Loaded(cases, skipped, stated, len(records), notes=notes.most_common(), file=str(file))
 
 
-def _find(source: str, dataset: DataSet, path: str | Path | None) -> Path:
-    given = Path(path) if path is not None else Path(os.environ.get("JAXEDIT_DATA", "data"))
-    if path is not None and not given.is_dir():
-        candidates = [given]
-    else:
-        folders = (given, given / source.split("-")[0])
-        candidates = [folder / (dataset.file + end) for folder in folders for end in ("", ".gz")]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise UserError(
-        f"{candidates[0]}: no such file; data set {source!r} is {dataset.file} (or .gz, "
-        f"{dataset.records:,} records), published at {dataset.published}"
-    )
+def _parsed(records: Sequence[Any], places: Sequence[int], parse: Parser) -> Iterator[Outcome]:
+    """What each of these records holds, or what is wrong with it; lazily, in this order."""
+    names: set[str] = set()
+    for place in places:
+        record = records[place]
+        name = _name(record, place)
+        if not isinstance(record, dict):
+            yield f"is {kind(record)}, not an object"
+            continue
+        try:
+            outcome = noted(parse(record, name))
+            if name in names:
+                raise UserError(f"another record has the id {name} too")
+            names.add(name)
+            yield outcome
+        except UserError as error:
+            yield str(error).removeprefix(f"fact {name}: ").removeprefix(f"case {name}: ")
 
 
-def _stated(file: Path, found: int) -> int:
-    name = file.name.removesuffix(".gz")
-    stated = next((d.records for d in DATASETS.values() if d.file == name), found)
-    if stated != found:
+def _name(record: Any, place: int) -> str:
+    return str(record.get("case_id", place)) if isinstance(record, dict) else str(place)
+
+
+def _stated(source: str, file: Path, found: int) -> int:
+    stated = catalogue.stated(source, file)
+    if stated is not None and stated != found:
         logging.warning("%s: holds %d records, the published one %d", file, found, stated)
-    return stated
+    return found if stated is None else stated

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,17 +67,32 @@ def parse_json(text: str, where: str, line: int | None = None) -> Any:
 
 
 def read_records(path: str | Path) -> list[Any]:
-    """The list that a JSON file holds.
+    """The list that a JSON file holds, or the values of a ``.jsonl`` file, one a line.
 
     Raises:
         UserError: if the file is missing or broken, holds something else, or the list is empty.
     """
-    value = parse_json(read_text(path), str(path))
+    text = read_text(path)
+    if str(path).removesuffix(".gz").endswith(".jsonl"):
+        value = [record for _, record in json_lines(text, str(path))]
+    else:
+        value = parse_json(text, str(path))
     if not isinstance(value, list):
         raise UserError(f"{path}: holds {kind(value)}; a list of records is needed")
     if not value:
         raise UserError(f"{path}: holds no records")
     return value
+
+
+def json_lines(text: str, where: str) -> Iterator[tuple[int, Any]]:
+    """(line number from 1, value) of each line that is not blank.
+
+    Raises:
+        UserError: ``file:line`` and what is wrong there.
+    """
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield number, parse_json(line.strip(), where, number)
 
 
 def _refuse_constant(name: str) -> Any:
@@ -114,3 +130,27 @@ def texts_of(record: dict[str, Any], key: str) -> tuple[str, ...]:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise UserError(f'"{key}" must be a list of texts')
     return tuple(value.strip() for value in values)
+
+
+def object_of(record: dict[str, Any], key: str) -> dict[str, Any]:
+    """The object under ``key``.
+
+    Raises:
+        UserError: if it is missing or not an object.
+    """
+    value = record.get(key)
+    if not isinstance(value, dict):
+        raise UserError(f'"{key}" is missing or not an object')
+    return value
+
+
+def objects_of(record: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """The objects of the list under ``key``, or none if the key is not there.
+
+    Raises:
+        UserError: if it is not a list of objects.
+    """
+    values = record.get(key, [])
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise UserError(f'"{key}" must be a list of objects')
+    return values

@@ -5,21 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from jaxedit.data.counterfact import portability
-from jaxedit.data.fact import Fact, Question, template
-from jaxedit.data.files import text_of, texts_of
+from jaxedit.data.fact import Case, Fact, Question, template
+from jaxedit.data.files import object_of, objects_of, text_of, texts_of
+from jaxedit.data.records import Noted
 from jaxedit.errors import UserError
 
+TRUE_ALREADY = "the target is a true answer already: kept, without a previous answer"
+REPLACED = "a neighbour expects the very answer that the edit replaces: kept"
 
-def parse(record: dict[str, Any], name: str) -> Fact:
+
+def parse(record: dict[str, Any], name: str) -> Noted:
     """One record of either form as a fact, called ``name``.
 
-    The previous answer is the first true one that differs from the target; a record whose
-    target is true already is a sound edit without a previous answer.
+    The previous answer is the first true one. A record whose target is one of the true answers
+    is kept, as a sound edit of a question that the model need not know: it replaces no answer,
+    and the other true ones are aliases of its target.
 
     Raises:
         UserError: what is wrong with the record.
     """
-    return _mend(record, name) if "src" in record else _knowedit(record, name)
+    fact = _mend(record, name) if "src" in record else _knowedit(record, name)
+    replaced = sum(question.answer == fact.previous for question in fact.neighbours)
+    notes = (TRUE_ALREADY,) * (not fact.previous) + (REPLACED,) * replaced
+    return Noted(Case.of(fact), notes)
 
 
 def _mend(record: dict[str, Any], name: str) -> Fact:
@@ -27,49 +35,65 @@ def _mend(record: dict[str, Any], name: str) -> Fact:
     subject, target = text_of(record, "subject"), text_of(record, "alt")
     unrelated = text_of(record, "loc")
     unrelated = unrelated if unrelated.endswith("?") else f"{unrelated}?"
+    truths = texts_of(record, "answers")
     return Fact(
         prompt=template(text_of(record, "src"), subject),
         subject=subject,
         target=target,
-        previous=_previous(texts_of(record, "answers"), target),
+        previous=_previous(truths, target),
         paraphrases=(text_of(record, "rephrase"),),
         neighbours=(Question(unrelated, text_of(record, "loc_ans")),),
         portability=portability(record),
         id=name,
+        aliases=_aliases(truths, target),
     )
 
 
 def _knowedit(record: dict[str, Any], name: str) -> Fact:
     subject, target = text_of(record, "subject"), text_of(record, "target_new")
+    truths = texts_of(record, "ground_truth")
     return Fact(
         prompt=template(text_of(record, "prompt"), subject),
         subject=subject,
         target=target,
-        previous=_previous(texts_of(record, "ground_truth"), target),
+        previous=_previous(truths, target),
         paraphrases=(text_of(record, "rephrase_prompt"),),
         neighbours=_groups(record, "locality"),
         portability=_groups(record, "portability"),
         id=name,
+        aliases=_aliases(truths, target),
     )
 
 
 def _previous(truths: tuple[str, ...], target: str) -> str | None:
-    return next((truth for truth in truths if truth and truth != target), None)
+    """None where the target is one of the true answers."""
+    if target in truths:
+        return None
+    return next(filter(None, truths), None)
+
+
+def _aliases(truths: tuple[str, ...], target: str) -> tuple[str, ...]:
+    return tuple(truth for truth in truths if truth and truth != target) if target in truths else ()
 
 
 def _groups(record: dict[str, Any], key: str) -> tuple[Question, ...]:
-    """The questions of all groups under ``key``, in file order; the first true answer of each."""
-    groups = record.get(key, {})
-    if not isinstance(groups, dict) or not all(isinstance(g, list) for g in groups.values()):
-        raise UserError(f'"{key}" is not an object of lists')
-    return tuple(_question(entry) for entries in groups.values() for entry in entries)
+    """The questions of all groups under ``key``, in file order."""
+    groups = object_of(record, key) if key in record else {}
+    return tuple(_question(entry, name) for name in groups for entry in objects_of(groups, name))
 
 
-def _question(entry: Any) -> Question:
-    if not isinstance(entry, dict):
-        raise UserError("a question is not an object")
-    truth = entry.get("ground_truth")
-    answers = (truth.strip(),) if isinstance(truth, str) else texts_of(entry, "ground_truth")
-    if not answers:
-        raise UserError(f"no answer to {text_of(entry, 'prompt')!r}")
-    return Question(text_of(entry, "prompt"), answers[0])
+def _question(entry: dict[str, Any], group: str) -> Question:
+    """The first true answer is the one expected, further ones are its aliases."""
+    prompt, truths = text_of(entry, "prompt"), _texts(entry.get("ground_truth"))
+    if not truths:
+        raise UserError(f"no answer to {prompt!r}")
+    return Question(prompt, truths[0], aliases=truths[1:], group=group)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """A text, or texts in lists of lists, each once."""
+    if isinstance(value, str):
+        return (value.strip(),) if value.strip() else ()
+    if not isinstance(value, list):
+        raise UserError('"ground_truth" must be a text or a list of texts')
+    return tuple(dict.fromkeys(text for item in value for text in _texts(item)))

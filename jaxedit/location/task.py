@@ -10,10 +10,10 @@ from typing import Any
 
 from absl import logging
 
+from jaxedit.data.catalogue import find
 from jaxedit.data.datasets import load_facts
 from jaxedit.data.fact import Fact
 from jaxedit.data.factworld.edits import TUNING
-from jaxedit.data.known_facts import find_known, read_known
 from jaxedit.editors import EDITORS
 from jaxedit.editors.contexts import sample_contexts
 from jaxedit.editors.corpus import EMBEDDED, MODEL, Corpus
@@ -88,7 +88,7 @@ class Task:
         world = self.model if self.model.startswith(WORLD) else f"{WORLD}gptj"
         if self.facts == EMBEDDED or (self.facts is None and world == self.model):
             return world
-        return self.facts or str(find_known())
+        return self.facts or str(find("known_1000"))
 
     @property
     def text(self) -> Corpus:
@@ -107,7 +107,7 @@ def read(task: Task) -> list[Fact]:
     if name.endswith(".jsonl"):
         return load_facts("jsonl", source, task.limit).facts
     if name.endswith(".json"):
-        return read_known(source, task.limit).facts
+        return load_facts("known_1000", source, task.limit).facts
     seed = TUNING if source.startswith(WORLD) else None
     return load_facts(source, limit=task.limit, seed=seed).facts
 

@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import json
 
@@ -33,6 +34,19 @@ def test_optional_keys_and_white_space(tmp_path):
         "paraphrases": ["Where is the Colosseum? "],
         "neighbours": [{"prompt": "The Louvre is in", "answer": " Paris"}],
         "portability": [{"prompt": "The Colosseum's country is", "answer": "Norway"}],
+        "aliases": ["Christiania "],
+        "choices": ["Oslo", "Rome"],
+        "negations": [
+            {
+                "prompt": "It is not in",
+                "answer": "Rome",
+                "aliases": ["Roma"],
+                "choices": [],
+                "group": "g",
+            }
+        ],
+        "openings": ["Near the Colosseum"],
+        "group": "place",
         "id": 12,
         "source": "ignored",
     }
@@ -41,6 +55,9 @@ def test_optional_keys_and_white_space(tmp_path):
     assert fact.paraphrases == ("Where is the Colosseum?",)
     assert fact.neighbours == (Question("The Louvre is in", "Paris"),)
     assert fact.portability == (Question("The Colosseum's country is", "Norway"),)
+    assert (fact.aliases, fact.choices) == (("Christiania",), ("Oslo", "Rome"))
+    assert fact.negations == (Question("It is not in", "Rome", ("Roma",), group="g"),)
+    assert (fact.openings, fact.group) == (("Near the Colosseum",), "place")
 
 
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
@@ -85,6 +102,11 @@ def test_a_line_separator_inside_a_string_is_no_line_end(tmp_path):
         (PARIS | {"neighbours": ["x"]}, '"neighbours" must be a list'),
         (PARIS | {"neighbours": [{"prompt": "x"}]}, '"neighbours": "answer" is missing'),
         (PARIS | {"previous": 1}, '"previous" is a number'),
+        (PARIS | {"aliases": "x"}, '"aliases" must be a list'),
+        (PARIS | {"alias": ["x"]}, 'did you mean "aliases"'),
+        (PARIS | {"choices": ["Chad"]}, "'Peru' is not among its choices"),
+        (PARIS | {"group": 3}, '"group" is a number'),
+        (PARIS | {"negations": [{"prompt": "x", "answer": "y", "choices": ["z"]}]}, "negation"),
         ('{"prompt": "{}", "subject": "a", "target": "\\ud800"}', "surrogate"),
         (ROME | {"target": "Bergen"}, "contradicts line 1.*'Bergen'.*'Oslo'"),
         (ROME | {"prompt": "The {} is in", "target": "Bergen"}, "contradicts line 1"),
@@ -93,6 +115,13 @@ def test_a_line_separator_inside_a_string_is_no_line_end(tmp_path):
 def test_a_bad_line_is_named(tmp_path, line, message):
     with pytest.raises(UserError, match=rf"facts\.jsonl:3: .*{message}"):
         read_facts(write(tmp_path, ROME, "", line))
+
+
+def test_an_id_stands_for_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"facts\.jsonl:2: id '7' is line 1's already"):
+        read_facts(write(tmp_path, ROME | {"id": 7}, PARIS | {"id": "7"}))
+    facts = read_facts(write(tmp_path, ROME | {"id": None}, PARIS | {"id": "line 1"}))
+    assert [fact.id for fact in facts] == ["line 1", "line 1"]
 
 
 def test_a_repeated_fact_is_no_contradiction(tmp_path):
@@ -114,6 +143,35 @@ def test_files_that_cannot_be_read(tmp_path):
     path.write_bytes(b'{}\n{"prompt": "caf\xe9"}')
     with pytest.raises(UserError, match=r"latin\.jsonl:2: not UTF-8"):
         read_facts(path)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+CLEAN = TEXT.map(str.strip).filter(bool)
+LIST = st.lists(CLEAN, max_size=2).map(tuple)
+QUESTION = st.builds(Question, CLEAN, CLEAN, LIST, group=CLEAN)
+QUESTIONS = st.lists(QUESTION, max_size=2).map(tuple)
+FACT = st.builds(
+    Fact,
+    prompt=CLEAN.filter(lambda text: "{}" not in text).map(lambda text: f"{{}} {text}"),
+    subject=CLEAN,
+    target=CLEAN,
+    previous=st.none() | CLEAN,
+    paraphrases=LIST,
+    neighbours=QUESTIONS,
+    portability=QUESTIONS,
+    negations=QUESTIONS,
+    aliases=LIST,
+    openings=LIST,
+    id=CLEAN,
+    group=CLEAN,
+)
+
+
+@given(FACT)
+def test_whatever_a_fact_holds_can_be_written_and_read(tmp_path_factory, fact):
+    path = tmp_path_factory.getbasetemp() / "one.jsonl"
+    path.write_text(json.dumps(dataclasses.asdict(fact)), encoding="utf-8")
+    assert read_facts(path) == [fact]
 
 
 VALUES = st.recursive(
