@@ -110,6 +110,39 @@ def test_a_row_ends_where_it_should(llama: Transformer) -> None:
     assert NOTHING < 0
 
 
+def test_a_batch_ends_with_its_last_row(llama: Transformer, monkeypatch) -> None:
+    passes: list[int] = []
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        jax.debug.callback(lambda: passes.append(1))
+        return forward(*args, **kwargs)
+
+    rows = [llama.tokenizer.encode(prompt) for prompt in PROMPTS[:3]]
+    free = generate_ids(llama.config, llama.params, llama.mesh, rows, 4)
+    monkeypatch.setattr("jaxedit.models.generate.forward", counted)
+    # 40 tokens make a program of their own, with the passes counted.
+    ends = {row[2] for row in free}
+    made = generate_ids(llama.config, llama.params, llama.mesh, rows, 40, ends=sorted(ends))
+    jax.effects_barrier()
+    assert max(map(len, made)) <= 3
+    assert len(passes) == max(map(len, made))
+
+
+def test_continuations_keep_what_was_generated(llama: Transformer) -> None:
+    told: list[int] = []
+    (made,) = llama.continuations(["the"], 8, advance=told.append)
+    row = llama.tokenizer.encode("the")
+    assert [list(made.ids)] == generate_ids(
+        llama.config, llama.params, llama.mesh, [row], 8, ends=[2]
+    )
+    assert llama.generate(["the"], 8) == [made.text]
+    stop = made.text[2:4]
+    (cut,) = llama.continuations(["the"], 8, stop=stop)
+    assert cut.text == made.text[: made.text.index(stop)]
+    assert cut.ids == made.ids[: len(cut.ids)]
+    assert told == [1]
+
+
 def test_positions_run_out(llama: Transformer) -> None:
     most = llama.config.max_positions
     rows = [[5] * (most - 2), [5] * most]
