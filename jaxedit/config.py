@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from jaxedit.errors import UserError
+from jaxedit.metrics.formats import FORMATS
 from jaxedit.metrics.protocols import check_protocol
 from jaxedit.metrics.records import Role
 from jaxedit.typed import build
@@ -120,8 +121,9 @@ class EvalConfig:
         max_new_tokens: limit of a generated answer.
         stop: strings that end a generated answer, besides the end-of-text token.
         prompt_format: what every prompt is wrapped in; one ``{}`` is its place.
-        formats: in its place for questions of a role, such as {"multi_hop": "Q: {} A:"}; the name
-            of a format that comes with jaxedit will do.
+        formats: in its place for questions of a role, such as {"multi_hop": "Q: {} A:"}; or
+            "few_shot", eight questions with their answers, or "reasoned", three with thoughts
+            (which needs some 128 new tokens and the stop "\\n\\n").
         protocols: others than ours by which answers are taken too, when they are generated
             ("easyedit_teacher_forced", "easyedit_generation", "wild", ...).
     """
@@ -361,8 +363,12 @@ def _check(config: RunConfig) -> None:
         check_protocol(protocol, "--config.eval.protocols")
     for role, form in config.eval.formats.items():
         _one_of(role, get_args(Role), "--config.eval.formats")
-        if not isinstance(form, str) or form.count("{}") != 1:
-            raise UserError(f"--config.eval.formats.{role}: needs exactly one {{}} for the prompt")
+        if not isinstance(form, str) or FORMATS.get(form, form).count("{}") != 1:
+            known = ", ".join(FORMATS)
+            raise UserError(
+                f"--config.eval.formats.{role}: needs exactly one {{}} for the prompt, or one of "
+                f"the names {known}"
+            )
     for moment in config.eval.generate:
         _one_of(moment, MOMENTS, "--config.eval.generate")
     positive = {

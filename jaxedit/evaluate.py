@@ -22,9 +22,20 @@ from absl import flags
 from jaxedit import cli, readings
 from jaxedit.config import EvalConfig, FactsConfig
 from jaxedit.errors import UserError
-from jaxedit.evaluation import Subject, evaluate, find_arm, of_model, of_run, reopen
+from jaxedit.evaluation import (
+    Subject,
+    evaluate,
+    find_arm,
+    heldout_score,
+    judge_scores,
+    of_model,
+    of_run,
+    reopen,
+    statement_scores,
+)
 from jaxedit.ledger import write_json
 from jaxedit.metrics import Answer, Score, check_protocol, write_answers
+from jaxedit.metrics.judge import load_judge
 from jaxedit.metrics.protocols import OTHERS
 
 ALL = "all"
@@ -72,6 +83,10 @@ if __name__ == "__main__":
     _GENERATE = flags.DEFINE_bool("generate", True, "generate freely, besides teacher forcing")
     _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "of the parameters")
     _PROTOCOLS = flags.DEFINE_list("protocols", [], f"others to ask by: {', '.join(OTHERS)}; all")
+    _STATEMENTS = flags.DEFINE_string("statements", None, "a file of 20Q or PEP3k: F1 of them all")
+    _HELDOUT = flags.DEFINE_string("heldout", None, "text for its perplexity, or embedded")
+    _JUDGE = flags.DEFINE_string("judge", None, "module:function that judges generated answers")
+    _VERDICTS = flags.DEFINE_string("verdicts", None, "a file that keeps the judge's verdicts")
     _OUTPUT = flags.DEFINE_string("output", None, "a JSON file for the scores")
     _RAW = flags.DEFINE_string("raw", None, "a JSON-lines file for the raw answers")
 
@@ -110,8 +125,16 @@ if __name__ == "__main__":
     def _main() -> None:
         found: dict[str, Any] = {}
         answers: list[Answer] = []
+        judge = load_judge(_JUDGE.value) if _JUDGE.value else None
         for name, subject in _subjects():
-            scores, own = evaluate(subject, seed=_SEED.value or 0)
+            seed = _SEED.value or 0
+            scores, own = evaluate(subject, seed=seed)
+            if judge is not None:
+                scores += judge_scores(own, judge, str(_JUDGE.value), _VERDICTS.value, seed=seed)
+            if _STATEMENTS.value:
+                scores += statement_scores(subject, _STATEMENTS.value, seed=seed)
+            if _HELDOUT.value:
+                scores.append(heldout_score(subject, _HELDOUT.value, seed=seed))
             show(subject, scores)
             found[name] = {"step": subject.edits, "scores": [score.to_dict() for score in scores]}
             answers += own

@@ -14,12 +14,29 @@ from pathlib import Path
 from jaxedit.checkpoints import Checkpoints, check_owner
 from jaxedit.config import ArmConfig, EvalConfig, FactsConfig
 from jaxedit.data.datasets import Loaded
+from jaxedit.data.plausibility import read_statements
 from jaxedit.driver import Asking, by_fact
 from jaxedit.errors import UserError
-from jaxedit.experiment import Experiment, open_experiment, open_resources, setting
+from jaxedit.experiment import (
+    Experiment,
+    heldout_texts,
+    open_experiment,
+    open_resources,
+    setting,
+)
 from jaxedit.intake import load, usable
-from jaxedit.metrics import Answer, Score, read_answers, scores
+from jaxedit.metrics import (
+    Answer,
+    Score,
+    elken,
+    heldout_perplexity,
+    plausibility,
+    read_answers,
+    scores,
+)
 from jaxedit.metrics.asking import Questions
+from jaxedit.metrics.judge import Judge, judged, verdict_values
+from jaxedit.metrics.judge import scores as judge_means
 from jaxedit.metrics.protocols import ask_by
 from jaxedit.metrics.records import OURS
 from jaxedit.models.loading import load_model
@@ -188,6 +205,40 @@ def evaluate(subject: Subject, *, seed: int = 0) -> tuple[list[Score], list[Answ
     """Its scores, and the raw answers behind them."""
     answers, before = take(subject)
     return scores(answers, before, seed=seed), answers
+
+
+def judge_scores(
+    answers: Sequence[Answer], judge: Judge, name: str, path: str | None, *, seed: int = 0
+) -> list[Score]:
+    """What a judge says of every generated answer; events' open questions among them."""
+    with progress(
+        f"judge {name}", sum(a.generated is not None for a in answers), unit="answers"
+    ) as advance:
+        verdicts = judged(answers, judge, name, path, advance=advance)
+    own = [a for a in answers if a.setting.protocol == OURS]
+    of_events = elken.scores(own, None, verdict_values(verdicts), seed=seed)
+    return [
+        *judge_means(answers, verdicts, seed=seed),
+        *(score for score in of_events if score.reading == "judge"),
+    ]
+
+
+def statement_scores(subject: Subject, path: str, *, seed: int = 0) -> list[Score]:
+    """F1, and what the edits mended and spoilt, of a whole file of plausible statements."""
+    statements, setting = read_statements(path), subject.asking.settings[subject.when]
+    answers = plausibility.ask(subject.lm, statements, setting, edits=subject.edits)
+    before = None
+    if subject.unedited is not None:
+        first = subject.asking.settings["before"]
+        before = plausibility.ask(subject.unedited, statements, first, edits=0)
+    return plausibility.split_scores(answers, before, seed=seed)
+
+
+def heldout_score(subject: Subject, source: str, *, texts: int = 200, seed: int = 0) -> Score:
+    """Perplexity of a text file's lines, or of the embedded world's unrelated sentences."""
+    found = heldout_texts(source, texts, subject.lm, "--heldout")
+    setting = subject.asking.settings[subject.when]
+    return heldout_perplexity(subject.lm, found, setting, edits=subject.edits, seed=seed)
 
 
 def _ask(subject: Subject, lm: Transformer, when: str, edits: int, title: str) -> list[Answer]:

@@ -153,9 +153,8 @@ def open_experiment(config: RunConfig, facts: Loaded | None = None) -> Experimen
     lm = load_model(config.model, config.dtype, make_mesh(config.mesh.data))
     loaded = usable(loaded, config.facts, config.eval, lm) if facts is None else loaded
     settings = {arm.name: arm_settings(config, arm, lm.config) for arm in config.arms}
-    return Experiment(
-        config, lm, fingerprint(lm)[:HASH_DIGITS], loaded, settings, heldout_texts(config, lm)
-    )
+    heldout = heldout_texts(config.eval.heldout, config.eval.heldout_texts, lm)
+    return Experiment(config, lm, fingerprint(lm)[:HASH_DIGITS], loaded, settings, heldout)
 
 
 def open_resources(experiment: Experiment, contexts: Contexts | None = None) -> Resources:
@@ -197,20 +196,21 @@ def corpus(config: RunConfig) -> Corpus:
     return Corpus(config.statistics.source, config.statistics.seed)
 
 
-def heldout_texts(config: RunConfig, lm: Transformer) -> tuple[str, ...]:
-    """The texts of the held-out perplexity; none if the config names no source.
+def heldout_texts(
+    source: str | None, count: int, lm: Transformer, where: str = "--config.eval.heldout"
+) -> tuple[str, ...]:
+    """The first ``count`` texts of a source, for the held-out perplexity; none of no source.
 
     Raises:
-        UserError: the file is not there or holds no text.
+        UserError: naming the flag, if the file is not there or holds no text.
     """
-    source, count = config.eval.heldout, config.eval.heldout_texts
     if source is None:
         return ()
     if source == EMBEDDED:
         return tuple(unrelated(World(), count))
     texts = tuple(islice(Corpus(source).texts(lm), count))
     if not texts:
-        raise UserError(f"--config.eval.heldout: {source} holds no text; name another, or none")
+        raise UserError(f"{where}: {source} holds no text; name another, or none")
     return texts
 
 

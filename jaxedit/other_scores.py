@@ -58,6 +58,6 @@ def _cell(score: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if score is None:
         return None
     values: Sequence[float] = (score["value"], *score["interval"])
-    scale, digits = (100, 1) if score["reading"] in PER_CENT else (1, 3)
+    scale, digits = (100, 1) if score["reading"].partition(":")[0] in PER_CENT else (1, 3)
     value, low, high = (f"{scale * x:.{digits}f}" for x in values)
     return {"value": value, "range": f"{low} to {high}", "n": score["n"]}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxedit.data.fact import Case, Fact, Question
 from jaxedit.errors import UserError
+from jaxedit.metrics.formats import FORMATS
 from jaxedit.metrics.records import LOWEST, Answer, Asked, Role, Setting
 
 if TYPE_CHECKING:
@@ -42,9 +43,10 @@ def questions(
     Args:
         cases: in the order of editing; a fact stands for a case of its own.
         first: the place of the first fact in that order.
-        formats: by role: what prompts are wrapped in, where not in what the setting says.
+        formats: by role: what prompts are wrapped in, where not in what the setting says; a name
+            of `formats.FORMATS` will do.
     """
-    formats = formats or {}
+    formats = {role: FORMATS.get(form, form) for role, form in (formats or {}).items()}
     whole = [case if isinstance(case, Case) else Case.of(case) for case in cases]
     facts = [fact for case in whole for fact in case.facts]
     edited = {p: f.target for f in facts for p in (f.question, *f.paraphrases)}

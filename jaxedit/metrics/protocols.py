@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jaxedit.errors import UserError
-from jaxedit.metrics import easyedit, generation, teacher_forced, wild
+from jaxedit.metrics import easyedit, fluency, generation, teacher_forced, wild
 from jaxedit.metrics.asking import Advance, Questions, answer
 from jaxedit.metrics.measure import Measure
 from jaxedit.metrics.records import OURS, Answer, Asked, Setting
@@ -79,6 +79,13 @@ PROTOCOLS = {
         wild.ask,
         max_new_tokens=wild.NEW_TOKENS,
         stop=wild.STOP,
+    ),
+    fluency.FLUENCY: Protocol(
+        "ROME's: entropy of texts of 100 tokens that the model writes about the subjects",
+        fluency.MEASURES,
+        fluency.ask,
+        max_new_tokens=fluency.TOKENS,
+        stop=(),
     ),
 }
 OTHERS = tuple(name for name in PROTOCOLS if name != OURS)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from jaxedit.errors import UserError
+from jaxedit.metrics import elken, mquake, plausibility
 from jaxedit.metrics.measure import Measure
 from jaxedit.metrics.protocols import PROTOCOLS
 from jaxedit.metrics.records import OURS, Answer, Setting, one_setting
@@ -48,12 +49,36 @@ def scores(
     for protocol, own in _by_protocol(answers).items():
         setting = one_setting(own)
         asked = _by_role(_by_key(own).values())
-        chosen = PROTOCOLS[protocol].measures if measures is None else measures
+        chosen = PROTOCOLS[protocol].measures if measures is None else tuple(measures)
+        if measures is None and "multi_hop" in asked:
+            chosen += mquake.MEASURES
         for measure in chosen:
-            for group, members in _groups(asked.get(measure.role, ())):
-                values = _values(members, unedited, measure)
-                if values:
-                    found.append(_score(measure, setting, members, values, group, seed))
+            parts = [
+                (group, members, values)
+                for group, members in _groups(asked.get(measure.role, ()))
+                if (values := _values(members, unedited, measure))
+            ]
+            for group, members, values in parts[: 1 if len(parts) < 3 else None]:
+                found.append(_score(measure, setting, members, values, group, seed))
+        if measures is None:
+            labels = {score.label for score in found if score.protocol == protocol}
+            more = _of_data_set(own, asked, before, seed)
+            found += [score for score in more if score.label not in labels]
+    return found
+
+
+def _of_data_set(
+    answers: Sequence[Answer],
+    asked: Mapping[str, Sequence[Answer]],
+    before: Sequence[Answer] | None,
+    seed: int,
+) -> list[Score]:
+    """What data sets of events and of plausible statements define beyond single answers."""
+    found = []
+    if asked.keys() & {"event_fact", "event_local", "tendency", "tendency_local"}:
+        found += elken.scores(answers, before, seed=seed)
+    if any(answer.asked.choices == plausibility.LABELS for answer in asked.get("edit", ())):
+        found += plausibility.probe_scores(answers, before, seed=seed)
     return found
 
 

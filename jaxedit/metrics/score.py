@@ -12,7 +12,7 @@ from jaxedit.metrics.records import OURS, Setting
 
 RESAMPLES = 1000
 DRAWS = 2**20
-PER_CENT = ("exact", "token_accuracy", "contains", "new_over_old", "choice", "ids")
+PER_CENT = ("exact", "token_accuracy", "contains", "new_over_old", "choice", "ids", "judge")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ class Score:
         return f"{self.metric} {self._number(self.value)} [{low}, {high}] ({self.described})"
 
     def _number(self, value: float) -> str:
-        return f"{100 * value:.2f} %" if self.reading in PER_CENT else f"{value:.4g}"
+        share = self.reading.partition(":")[0] in PER_CENT
+        return f"{100 * value:.2f} %" if share else f"{value:.4g}"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""

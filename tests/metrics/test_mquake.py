@@ -2,7 +2,8 @@ import pytest
 
 from jaxedit.data.fact import SLOT, Case, Fact, Question
 from jaxedit.metrics import Setting, answer, questions, scores
-from jaxedit.metrics.mquake import MEASURES, QUESTIONS, THOUGHTS, contains, exact, final_answer
+from jaxedit.metrics.formats import QUESTIONS, THOUGHTS
+from jaxedit.metrics.mquake import MEASURES, contains, exact, final_answer
 from jaxedit.metrics.records import Answer, Asked
 from tests.metrics.fake import Table, Words
 
