@@ -32,7 +32,7 @@ def editor(method: str):
 
 def asked(facts, generate=()):
     moments = ("immediate", "checkpoint")
-    return driver.Questions(
+    return driver.Asking(
         driver.by_fact(facts),
         {when: Setting(when=when, dtype="float32", max_new_tokens=4) for when in moments},
         frozenset(generate),
