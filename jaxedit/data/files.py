@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from jaxedit.errors import UserError
 
 GZIP = b"\x1f\x8b"
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # an escaped half of a pair, its other half or not
 
 
 def read_text(path: str | Path) -> str:
@@ -52,7 +54,7 @@ def parse_json(text: str, where: str, line: int | None = None) -> Any:
     """
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
-        if "\\u" in text:
+        if SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value
     except json.JSONDecodeError as error:
@@ -127,9 +129,14 @@ def texts_of(record: dict[str, Any], key: str) -> tuple[str, ...]:
         UserError: if it is not a list of texts.
     """
     values = record.get(key, [])
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise UserError(f'"{key}" must be a list of texts')
-    return tuple(value.strip() for value in values)
+    try:
+        return tuple(map(str.strip, values)) if isinstance(values, list) else _refuse_list(key)
+    except TypeError:  # str.strip takes nothing but text
+        return _refuse_list(key)
+
+
+def _refuse_list(key: str) -> NoReturn:
+    raise UserError(f'"{key}" must be a list of texts') from None
 
 
 def object_of(record: dict[str, Any], key: str) -> dict[str, Any]:

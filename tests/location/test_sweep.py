@@ -136,7 +136,7 @@ def test_everything_is_written(tmp_path: Path):
         inputs / "model",
     )
     facts = [dataclasses.replace(fact, previous="in") for fact in even_facts(2)]
-    facts.append(dataclasses.replace(facts[0], subject="Zub", previous="Kux"))
+    facts.append(dataclasses.replace(facts[0], subject="Zub", previous="Kux", id="zub"))
     lines = "\n".join(json.dumps(dataclasses.asdict(fact)) for fact in facts)
     (inputs / "facts.jsonl").write_text(lines)
     task = Task(
