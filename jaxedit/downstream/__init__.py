@@ -1,0 +1,34 @@
+"""Downstream abilities: published benchmarks through lm-evaluation-harness, and the world's own.
+
+    found = abilities(lm, ["arc_challenge", "world"], data="data/downstream", limit=300)
+    print(ability_table(found))
+
+`jaxedit.downstream.harness` has the adapter; it alone needs the extra "harness" to be imported.
+"""
+
+from jaxedit.downstream.ability import Ability, reduce_items
+from jaxedit.downstream.evaluation import abilities, run_tasks
+from jaxedit.downstream.items import Item, Taken, read_items, write_items
+from jaxedit.downstream.paired import Paired, compare, mcnemar
+from jaxedit.downstream.tables import ability_table, paired_table
+from jaxedit.downstream.tasks import known_tasks, names_of
+from jaxedit.downstream.world import run_world_tests
+
+__all__ = [
+    "Ability",
+    "Item",
+    "Paired",
+    "Taken",
+    "abilities",
+    "ability_table",
+    "compare",
+    "known_tasks",
+    "mcnemar",
+    "names_of",
+    "paired_table",
+    "read_items",
+    "reduce_items",
+    "run_tasks",
+    "run_world_tests",
+    "write_items",
+]
