@@ -34,7 +34,7 @@ from jaxedit.evaluation import (
     statement_scores,
 )
 from jaxedit.ledger import write_json
-from jaxedit.metrics import Answer, Score, check_protocol, write_answers
+from jaxedit.metrics import Answer, Score, check_protocol, score_lines, write_answers
 from jaxedit.metrics.judge import load_judge
 from jaxedit.metrics.protocols import OTHERS
 
@@ -58,8 +58,8 @@ def chosen_protocols(names: Sequence[str]) -> tuple[str, ...]:
 def show(subject: Subject, scores: Sequence[Score]) -> None:
     """Prints the scores, and where there are other protocols, all of them side by side."""
     print(subject.title)
-    for score in scores:
-        print(f"  {score}")
+    for line in score_lines(scores):
+        print(f"  {line}")
     plain = [score.to_dict() for score in scores]
     if subject.asking.protocols:
         print(f"\n{readings.markdown('reading', plain)}")

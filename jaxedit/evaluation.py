@@ -24,7 +24,7 @@ from jaxedit.experiment import (
     open_resources,
     setting,
 )
-from jaxedit.intake import load, usable
+from jaxedit.intake import formats, load, usable
 from jaxedit.metrics import (
     Answer,
     Score,
@@ -167,7 +167,7 @@ def of_model(
     loaded = usable(load(facts, facts.limit), facts, ev, lm)
     edits = len(loaded.facts) if unedited else 0
     asking = Asking(
-        asked=by_fact(loaded.cases, ev.formats),
+        asked=by_fact(loaded.cases, formats(facts, ev)),
         settings={when: setting(ev, dtype, when) for when in ("before", "after_all")},
         generate=frozenset(ev.generate),
         protocols=ev.protocols,

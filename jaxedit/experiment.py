@@ -26,7 +26,7 @@ from jaxedit.editors.rows import Contexts
 from jaxedit.editors.settings import fields, settings_for
 from jaxedit.editors.statistics import Moments
 from jaxedit.errors import UserError
-from jaxedit.intake import load, usable
+from jaxedit.intake import formats, load, usable
 from jaxedit.metrics import Setting, code_version
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.loading import load_model
@@ -115,7 +115,7 @@ class Experiment:
         ev = self.config.eval
         moments = [when for when in MOMENTS if when != "immediate" or ev.immediate]
         return driver.Asking(
-            asked=driver.by_fact(self.loaded.cases, ev.formats),
+            asked=driver.by_fact(self.loaded.cases, formats(self.config.facts, ev)),
             settings={when: setting(ev, self.config.dtype, when) for when in moments},
             generate=frozenset(ev.generate),
             heldout=self.heldout,

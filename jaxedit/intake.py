@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from jaxedit.config import EvalConfig, FactsConfig
-from jaxedit.data.datasets import Loaded, load_facts
+from jaxedit.data.catalogue import DATASETS
+from jaxedit.data.datasets import OWN, Loaded, load_facts
 from jaxedit.data.fact import Case
 from jaxedit.errors import UserError
 from jaxedit.metrics import questions
@@ -21,10 +23,14 @@ def load(source: FactsConfig, limit: int | None) -> Loaded:
     Raises:
         UserError: a file or record is wrong.
     """
-    chosen: Any = {"order": source.order}
-    if source.split:
-        chosen["split"] = source.split
-    return load_facts(source.source, source.path, limit, source.seed, **chosen)
+    drawn: Any = (source.seed, source.order, source.split)
+    return load_facts(source.source, source.path, limit, *drawn)
+
+
+def formats(source: FactsConfig, ev: EvalConfig) -> dict[str, str]:
+    """By role: what prompts are wrapped in, as the run says, else as the data set has it."""
+    dataset = DATASETS.get(source.source)
+    return {**(dataset.formats if dataset else {}), **ev.formats}
 
 
 def usable(first: Loaded, source: FactsConfig, ev: EvalConfig, lm: Transformer) -> Loaded:
@@ -43,8 +49,9 @@ def usable(first: Loaded, source: FactsConfig, ev: EvalConfig, lm: Transformer) 
         UserError: a user's own fact does not fit, or none is left.
     """
     asked, loaded = source.limit, first
+    wrapped = formats(source, ev)
     while True:
-        reasons = [_reason(case, ev, lm) for case in loaded.cases]
+        reasons = [_reason(case, wrapped, ev.prompt_format, lm) for case in loaded.cases]
         fitting = [case for case, why in zip(loaded.cases, reasons, strict=True) if why is None]
         missing = (source.limit or 0) - len(fitting)
         if asked is None or missing <= 0 or len(loaded.cases) < asked:
@@ -52,7 +59,7 @@ def usable(first: Loaded, source: FactsConfig, ev: EvalConfig, lm: Transformer) 
         asked += missing
         loaded = load(source, asked)
     unfit = [(case.id, why) for case, why in zip(loaded.cases, reasons, strict=True) if why]
-    if unfit and source.source == "jsonl":
+    if unfit and source.source in OWN:
         name, why = unfit[0]
         raise UserError(f"{source.path}: fact {name}: {why}")
     if not fitting:
@@ -61,10 +68,10 @@ def usable(first: Loaded, source: FactsConfig, ev: EvalConfig, lm: Transformer) 
     return dataclasses.replace(loaded, cases=fitting, skipped=[*loaded.skipped, *unfit])
 
 
-def _reason(case: Case, ev: EvalConfig, lm: Transformer) -> str | None:
+def _reason(case: Case, wrapped: Mapping[str, str], otherwise: str, lm: Transformer) -> str | None:
     limit = lm.config.max_positions
-    for asked in questions([case], formats=ev.formats):
-        prompt = (asked.format or ev.prompt_format).replace("{}", asked.prompt)
+    for asked in questions([case], formats=wrapped):
+        prompt = (asked.format or otherwise).replace("{}", asked.prompt)
         room = limit - (PREFIX_TOKENS if asked.role == "edit" else 0)
         for answer in filter(None, (asked.target, asked.rival, *asked.choices)):
             try:

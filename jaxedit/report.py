@@ -84,9 +84,11 @@ def render(result: Mapping[str, Any]) -> str:
         skipped=facts["skipped"],
         skipped_note=(
             f"{facts['source']} states {facts['stated']:,} records; {facts['read']:,} were there; "
-            f"{facts['edited']:,} are edited here, and {len(facts['skipped']):,} that were met on "
-            "the way have known defects and are skipped."
+            f"{facts['edited']:,} facts are edited here, {_drawn(facts.get('drawn', {}))}, and "
+            f"{len(facts['skipped']):,} records that were met on the way have known defects and "
+            "are skipped."
         ),
+        notes=facts.get("notes", []),
         protocol=list(_protocol(result)),
         config=json.dumps(result["config"], indent=1, ensure_ascii=False),
     )
@@ -113,6 +115,15 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
     left = [text.ljust(width) for text, width in zip(row[:2], widths[:2], strict=True)]
     right = [text.rjust(width) for text, width in zip(row[2:], widths[2:], strict=True)]
     return "  ".join(left + right).rstrip()
+
+
+def _drawn(drawn: Mapping[str, Any]) -> str:
+    """How the records were chosen, in words."""
+    share = f" of the {drawn['split']} split" if drawn.get("split") else ""
+    if drawn.get("seed") is None:
+        return f"the first ones{share}"
+    order = "" if drawn.get("order") == "shuffled" else ", in the file's order"
+    return f"drawn{share} with seed {drawn['seed']}{order}"
 
 
 def _summary(result: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -87,6 +87,8 @@ def write_setup(
             "read": loaded.read,
             "edited": len(loaded.facts),
             "skipped": loaded.skipped,
+            "notes": loaded.notes,
+            "drawn": {"seed": loaded.seed, "order": loaded.order, "split": loaded.split},
         },
         "statistics": {"source": config.statistics.source, "tokens": resources.moments.tokens},
         "contexts": resources.contexts,
@@ -110,9 +112,8 @@ def kept_contexts(workdir: Path) -> Contexts | None:
 def read_loaded(workdir: Path) -> Loaded:
     """The facts of a run, as `write_setup` kept them."""
     raw = read_json(workdir / "facts.json")
-    cases = list(map(Case.from_dict, raw["cases"]))
-    skipped = [(name, reason) for name, reason in raw["skipped"]]
-    return Loaded(cases, skipped, raw["stated"], raw["read"])
+    pairs = {name: [tuple(pair) for pair in raw[name]] for name in ("skipped", "notes")}
+    return Loaded(**{**raw, **pairs, "cases": list(map(Case.from_dict, raw["cases"]))})
 
 
 def unedited_answers(workdir: Path, experiment: Experiment) -> list[Answer]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
@@ -20,9 +20,10 @@ from jaxedit.data import (
     qaedit,
     zsre,
 )
-from jaxedit.data.records import Reader, Screen, all_together, each, first_wins
+from jaxedit.data.records import Parser, Reader, Screen, all_together, each, first_wins
 from jaxedit.errors import UserError
 
+OTHERS = ("jsonl", "csv", "mqd-generation", "mqd-choice", "mqd-statement", "embedded:gptj")
 ENDINGS = ("", ".gz", "l", "l.gz")  # of a name in .json: .jsonl too
 
 
@@ -38,6 +39,7 @@ class DataSet:
         screen: which records do not go together.
         folder: where it lies below the directory of all data; by default the source's first word.
         also: other names that it goes by, such as those of a part of it.
+        formats: by role: what its prompts are wrapped in unless a run says otherwise.
     """
 
     file: str
@@ -47,6 +49,7 @@ class DataSet:
     screen: Screen = first_wins
     folder: str = ""
     also: tuple[str, ...] = ()
+    formats: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,6 +76,10 @@ def _counterfact(file: str, records: int, published: str = _EASYEDIT) -> DataSet
 
 def _zsre(file: str, records: int, published: str = _EASYEDIT, also: str = "") -> DataSet:
     return DataSet(file, records, published, each(zsre.parse), also=(also,) if also else ())
+
+
+def _elken(file: str, records: int, parse: Parser, screen: Screen = first_wins) -> DataSet:
+    return DataSet(file, records, _ELKEN, each(parse), screen, formats=elken.FORMATS)
 
 
 def _plausibility(name: str, edits: int, probe: int) -> Iterator[tuple[str, DataSet]]:
@@ -105,10 +112,10 @@ DATASETS = {
         "MQuAKE-CF-3k.json", 3_000, _MQUAKE, each(mquake.parse), screen=all_together
     ),
     # The public test file breaks off; rebuilt from what else is published it has 887 events.
-    "elken": DataSet("test.json", 887, _ELKEN, each(elken.parse), screen=all_together),
-    "elken-train": DataSet("train.json", 677, _ELKEN, each(elken.parse), screen=all_together),
-    "elken-facts": DataSet("test.json", 887, _ELKEN, each(elken.as_requests)),
-    "elken-facts-train": DataSet("train.json", 677, _ELKEN, each(elken.as_requests)),
+    "elken": _elken("test.json", 887, elken.parse, all_together),
+    "elken-train": _elken("train.json", 677, elken.parse, all_together),
+    "elken-facts": _elken("test.json", 887, elken.as_requests),
+    "elken-facts-train": _elken("train.json", 677, elken.as_requests),
     **dict(_plausibility("20q", edits=2_505, probe=379)),
     **dict(_plausibility("pep3k", edits=1_531, probe=265)),
     "ckd": DataSet(
@@ -144,7 +151,7 @@ def dataset(source: str) -> DataSet:
         UserError: there is none; with the nearest name.
     """
     if source not in DATASETS:
-        names = [*DATASETS, "jsonl", "csv", "embedded:gptj"]
+        names = [*DATASETS, *OTHERS]
         near = difflib.get_close_matches(source, names, n=1, cutoff=0.5)
         hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(names)}"
         raise UserError(f"unknown source of facts {source!r}; {hint}")

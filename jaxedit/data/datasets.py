@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from absl import logging
 
-from jaxedit.data import catalogue, factworld
+from jaxedit.data import catalogue, factworld, mqd
 from jaxedit.data.catalogue import DATASETS
 from jaxedit.data.fact import Case, Fact
 from jaxedit.data.factworld.edits import POOLS
@@ -26,6 +26,7 @@ Order = Literal["file", "shuffled"]
 Split = Literal["train", "validation", "test"]
 Skipped = tuple[str, str]
 OWN = ("jsonl", "csv")  # sources that are a user's own file
+MQD: dict[str, mqd.Form] = {f"mqd-{form}": form for form in mqd.FORMS}
 EMBEDDED = ("gptj", "llama", "plugin")
 
 
@@ -77,7 +78,8 @@ def load_facts(
     contradicts that of a record drawn before, ...) are skipped, counted and listed.
 
     Args:
-        source: "jsonl" or "csv", a name in ``DATASETS``, or "embedded:<model>".
+        source: "jsonl" or "csv", a name in ``DATASETS``, "embedded:<model>", or "mqd-generation",
+            "mqd-choice" or "mqd-statement" (the three forms of the knowledge in a file of ATOMIC).
         path: the file, or for a data set also the directory that holds it; by default a data
             set is looked for in $JAXEDIT_DATA, else in ./data. Any file of the data set's
             family will do: its form is recognised from its records.
@@ -95,6 +97,8 @@ def load_facts(
     _check(limit, seed, order, split)
     if source in OWN:
         loaded = _own(source, path, limit, seed, order, split)
+    elif source in MQD:
+        loaded = _mqd(source, path, limit, seed, order, split)
     elif source.startswith("embedded:"):
         loaded = _embedded(source.removeprefix("embedded:"), limit, seed, split)
     else:
@@ -144,6 +148,29 @@ def _own(
         raise UserError(f"{path}: the split {split!r} of {len(facts)} facts is empty")
     cases = [Case.of(facts[i]) for i in (sorted(chosen) if order == "file" else chosen)]
     return Loaded(cases, [], len(facts), len(facts), file=str(path))
+
+
+def _mqd(
+    source: str,
+    path: str | Path | None,
+    limit: int | None,
+    seed: int | None,
+    order: Order | None,
+    split: Split | None,
+) -> Loaded:
+    """A form of MQD; the seed draws its records, which have no order of their own."""
+    if path is None:
+        raise UserError(f'source "{source}" needs the path of a file of ATOMIC')
+    if order == "file":
+        raise UserError(f'source "{source}" is drawn from ATOMIC; it has no order "file"')
+    triples = mqd.read(path)
+    made = mqd.build(triples, mqd.COUNT if limit is None or split else limit, seed or 0)
+    facts = list(made.form(MQD[source]))
+    if split is not None:
+        facts = [facts[place] for place in draw(len(facts), seed or 0, split)][:limit]
+    notes = [(f"triples left out: {reason}", count) for reason, count in made.skipped.items()]
+    cases, read = list(map(Case.of, facts)), len(triples)
+    return Loaded(cases, [], read, read, notes=notes, file=str(path))
 
 
 def _embedded(model: str, limit: int | None, seed: int | None, split: Split | None) -> Loaded:

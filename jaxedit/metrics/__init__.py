@@ -16,7 +16,7 @@ from jaxedit.metrics.records import (
 )
 from jaxedit.metrics.reduce import MEASURES, fact_values, named, scores
 from jaxedit.metrics.retention import Point, forgetting, overall
-from jaxedit.metrics.score import Score
+from jaxedit.metrics.score import Score, score_lines
 
 __all__ = [
     "MEASURES",
@@ -42,6 +42,7 @@ __all__ = [
     "overall",
     "questions",
     "read_answers",
+    "score_lines",
     "scores",
     "target_perplexity",
     "weight_norms",

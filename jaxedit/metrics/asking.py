@@ -76,14 +76,19 @@ def _of_fact(place: int, fact: Fact, formats: Mapping[str, str]) -> Iterator[Ask
     for index, prompt in enumerate(fact.paraphrases):
         yield own("paraphrase", index, prompt)
     for index, question in enumerate(fact.neighbours):
-        rival = fact.target if fact.target != question.answer else None
-        yield _asked(place, "neighbour", index, question, formats, rival)
+        yield _asked(place, "neighbour", index, question, formats, _rival(fact, question))
     for index, question in enumerate(fact.portability):
         yield _asked(place, "portability", index, question, formats)
     for index, question in enumerate(fact.negations):
         yield _asked(place, "negation", index, question, formats)
     for index, prompt in enumerate(fact.openings):
         yield own("opening", index, prompt)
+
+
+def _rival(fact: Fact, neighbour: Question) -> str | None:
+    """The edit's target, if it might be said to the neighbour and would be wrong there."""
+    possible = not neighbour.choices or fact.target in neighbour.choices
+    return fact.target if possible and fact.target != neighbour.answer else None
 
 
 def _asked(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
@@ -106,6 +107,40 @@ class Score:
             raise UserError(f"not a score: {', '.join(sorted(wrong))}")
         pairs = {name: tuple(value[name]) for name in ("edits", "interval")}
         return cls(**{**value, **pairs})
+
+
+def score_lines(scores: Sequence[Score]) -> Iterator[str]:
+    """Scores as a table of plain text: what all of them share is said once, at its head."""
+    named = ("prompt_format", "when", "edits", "seed", "dtype", "version", "protocol")
+    first: dict[str, Any] = scores[0].to_dict() if scores else {}
+    shared = [n for n in named if all(s.to_dict()[n] == first[n] for s in scores)]
+    yield ", ".join(f"{name.replace('_', ' ')} {_plainly(first[name])}" for name in shared)
+    rows = [["", "read as", "against", "", "95 %", "n", *(n for n in named if n not in shared)]]
+    for score in scores:
+        told = score.to_dict()
+        rows.append(
+            [
+                score.metric + (f": {score.group}" if score.group else ""),
+                f"{score.decoding}, {score.reading}",
+                score.against,
+                score._number(score.value),
+                " to ".join(score._number(x).removesuffix(" %") for x in score.interval),
+                str(score.n),
+                *(_plainly(told[name]) for name in named if name not in shared),
+            ]
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        yield "  ".join(
+            text.rjust(w) if 2 < i < 6 else text.ljust(w) for i, (text, w) in enumerate(cells)
+        ).rstrip()
+
+
+def _plainly(value: Any) -> str:
+    if isinstance(value, list):  # (fewest, most) edits
+        return "-".join(map(str, dict.fromkeys(value)))
+    return repr(value) if "{}" in str(value) else str(value)
 
 
 def bootstrap(

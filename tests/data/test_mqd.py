@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxedit.data import mqd
+from jaxedit.data.datasets import load_facts
 from jaxedit.data.jsonl import read_facts
 from jaxedit.data.mqd.atomic import Triple
 from jaxedit.data.mqd.cleaning import clean, key
@@ -315,11 +316,19 @@ def test_a_users_file_gives_the_same_facts(tmp_path):
 def test_a_source_for_runs(tmp_path):
     path = tmp_path / "atomic.tsv"
     path.write_text("".join(f"{t.head}\t{t.relation}\t{t.tail}\n" for t in source(3)))
-    facts = mqd.load(path, "choice", 5, 1)
-    assert facts == list(mqd.build(source(3), 5, 1).choice)
-    assert len(mqd.load(path, "statement")) == 27
-    with pytest.raises(UserError, match="form is 'truth'; it is one of generation, choice"):
-        mqd.load(path, "truth")
+    drawn = load_facts("mqd-choice", path, 5, 1)
+    assert drawn.facts == list(mqd.build(source(3), 5, 1).choice)
+    assert (drawn.order, drawn.seed, drawn.stated) == ("shuffled", 1, len(source(3)))
+    assert len(load_facts("mqd-statement", path).cases) == 27
+    parts = [load_facts("mqd-statement", path, split=s) for s in ("train", "validation", "test")]
+    assert sorted(len(part.cases) for part in parts) == [3, 3, 21]
+    assert len({fact.id for part in parts for fact in part.facts}) == 27
+    with pytest.raises(UserError, match='did you mean "mqd-statement"'):
+        load_facts("mqd-statment", path)
+    with pytest.raises(UserError, match="needs the path of a file of ATOMIC"):
+        load_facts("mqd-choice")
+    with pytest.raises(UserError, match="no order"):
+        load_facts("mqd-choice", path, order="file")
 
 
 def test_lengths():

@@ -105,6 +105,24 @@ def test_each_prompt_and_answer_is_scored_once():
     assert sum(done) == len(pairs) + len(prompts)
 
 
+def test_a_neighbours_rival_is_the_edits_target_where_that_might_be_said():
+    asked = {
+        "Bo's son is a": None,  # the same
+        "Cy is a": "cook",
+        "Is Bo a waiter?": None,  # yes or no
+        "Is Cy cook or clerk?": "cook",
+    }
+    neighbours = (
+        Question("Bo's son is a", "cook"),
+        Question("Cy is a", "clerk"),
+        Question("Is Bo a waiter?", "no", choices=("yes", "no")),
+        Question("Is Cy cook or clerk?", "clerk", choices=("cook", "clerk")),
+    )
+    fact = Fact("{} is a", "Bo", "cook", neighbours=neighbours)
+    found = {a.prompt: a.rival for a in questions([fact]) if a.role == "neighbour"}
+    assert found == asked
+
+
 def test_a_protocol_that_does_not_exist_has_a_neighbour():
     with pytest.raises(UserError, match="did you mean easyedit_generation"):
         check_protocol("easyedit_generatoin", "--protocols")

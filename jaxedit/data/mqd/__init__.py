@@ -1,7 +1,7 @@
 """The multi-question data set: ATOMIC's knowledge as generation, choice and true or false."""
 
 from jaxedit.data.mqd.atomic import Triple, read
-from jaxedit.data.mqd.build import COUNT, Mqd, build, load
+from jaxedit.data.mqd.build import COUNT, Mqd, build
 from jaxedit.data.mqd.cleaning import MAX_WORDS
 from jaxedit.data.mqd.files import as_jsonl
 from jaxedit.data.mqd.forms import FORMS, Form
@@ -15,6 +15,5 @@ __all__ = [
     "Triple",
     "as_jsonl",
     "build",
-    "load",
     "read",
 ]

@@ -11,13 +11,12 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from jaxedit.data.fact import Fact
-from jaxedit.data.mqd.atomic import Triple, read
+from jaxedit.data.mqd.atomic import Triple
 from jaxedit.data.mqd.cleaning import MAX_WORDS, clean
 from jaxedit.data.mqd.distractors import WrongTails
 from jaxedit.data.mqd.forms import FORMS, LETTERS, Form, Item
@@ -95,26 +94,6 @@ def build(
     ]
     forms = {form: tuple(item.fact(form) for item in items) for form in FORMS}
     return Mqd(**forms, skipped=skipped, read=len(triples), questions=len(drawn), seed=seed)
-
-
-def load(
-    path: str | Path, form: Form, limit: int | None = None, seed: int | None = None
-) -> list[Fact]:
-    """One form's facts from a file of ATOMIC, to edit with; the other forms' have the same ids.
-
-    Args:
-        path: see `jaxedit.data.mqd.atomic.read`.
-        form: "generation", "choice" or "statement".
-        limit: at most that many; by default as many as the paper has.
-        seed: of the draw; 0 by default.
-
-    Raises:
-        UserError: the file is missing or broken, or the form unknown.
-    """
-    if form not in FORMS:
-        raise UserError(f"form is {form!r}; it is one of {', '.join(FORMS)}")
-    made = build(read(path), COUNT if limit is None else limit, seed or 0)
-    return list(made.form(form))
 
 
 def _draw(triples: Sequence[Triple], seed: int) -> list[Triple]:
