@@ -3,17 +3,20 @@
     python -m jaxedit.evaluate --workdir=out/x
     python -m jaxedit.evaluate --workdir=out/x --arm=d4s --step=50 --protocols=all
     python -m jaxedit.evaluate --model=hf/directory --facts=counterfact --path=data --limit=100
+    python -m jaxedit.evaluate --model=hf/directory --tasks=mmlu,world --data=data --task_limit=300
     python -m jaxedit.evaluate --model=out/hf --unedited=hf/directory --facts=jsonl --path=f.jsonl
 
 A run's checkpoint gives the numbers that the run gave there. Of a model without a run, the facts
-say what is asked; with ``--unedited`` it counts as edited with all of them. ``--tasks`` takes
-downstream abilities, with the unedited model's on the same items beside them. Writes nothing but
-``--output`` (scores) and ``--raw`` (answers, from which every score can be taken again).
+say what is asked; with ``--unedited`` it counts as edited with all of them. ``--tasks`` tests
+downstream abilities, the unedited model's on the same items beside them. Writes nothing but
+``--output`` (scores), ``--raw`` (answers) and ``--items`` (of tasks): from these two every score
+can be taken again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,18 @@ from absl import flags
 
 from jaxedit import cli, readings
 from jaxedit.config import EvalConfig, FactsConfig
+from jaxedit.downstream import (
+    Item,
+    ability_table,
+    compare,
+    known_tasks,
+    names_of,
+    paired_table,
+    reduce_items,
+    run_tasks,
+    write_items,
+)
+from jaxedit.downstream.tasks import WORLD
 from jaxedit.errors import UserError
 from jaxedit.evaluation import (
     Subject,
@@ -32,10 +47,11 @@ from jaxedit.evaluation import (
     of_run,
     reopen,
     statement_scores,
+    without_facts,
 )
 from jaxedit.ledger import write_json
 from jaxedit.metrics import Answer, Score, check_protocol, score_lines, write_answers
-from jaxedit.metrics.judge import load_judge
+from jaxedit.metrics.judge import Judge, load_judge
 from jaxedit.metrics.protocols import OTHERS
 
 ALL = "all"
@@ -53,6 +69,13 @@ def chosen_protocols(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         check_protocol(name, "--protocols")
     return tuple(names)
+
+
+def show_tasks(title: str, items: Sequence[Item], before: Sequence[Item]) -> None:
+    """Prints the abilities and, beside an unedited model's, what the edits changed of them."""
+    print(f"{title}: downstream tasks\n\n{ability_table(reduce_items(items))}")
+    if before:
+        print(f"against the unedited model, item by item\n\n{paired_table(compare(before, items))}")
 
 
 def show(subject: Subject, scores: Sequence[Score]) -> None:
@@ -87,30 +110,32 @@ if __name__ == "__main__":
     _HELDOUT = flags.DEFINE_string("heldout", None, "text for its perplexity, or embedded")
     _JUDGE = flags.DEFINE_string("judge", None, "module:function that judges generated answers")
     _VERDICTS = flags.DEFINE_string("verdicts", None, "a file that keeps the judge's verdicts")
+    _TASKS = flags.DEFINE_list("tasks", [], f"downstream: {', '.join((*known_tasks(), WORLD))}")
+    _DATA = flags.DEFINE_string("data", None, "the directory of the tasks' files")
+    _TASK_LIMIT = flags.DEFINE_integer("task_limit", None, "most items of a task", lower_bound=1)
+    _SHOTS = flags.DEFINE_integer("shots", None, "demonstrations; default: the leaderboard's")
     _OUTPUT = flags.DEFINE_string("output", None, "a JSON file for the scores")
     _RAW = flags.DEFINE_string("raw", None, "a JSON-lines file for the raw answers")
+    _ITEMS = flags.DEFINE_string("items", None, "a JSON-lines file for the tasks' items")
 
-    def _subjects() -> list[tuple[str, Subject]]:
+    def _subjects() -> Iterator[tuple[str, Subject]]:
         protocols = chosen_protocols(_PROTOCOLS.value)
         if _MODEL.value:
-            return [("model", _of_model(_MODEL.value, protocols))]
+            yield "model", _of_model(_MODEL.value, protocols)
+            return
         workdir = cli.workdir_of(_WORKDIR)
         experiment = reopen(workdir)
         arms = [find_arm(experiment, _ARM.value)] if _ARM.value else experiment.config.arms
-        return [
-            (arm.name, of_run(workdir, experiment, arm, _STEP.value, protocols)) for arm in arms
-        ]
+        for arm in arms:
+            yield arm.name, of_run(workdir, experiment, arm, _STEP.value, protocols)
 
     def _of_model(model: str, protocols: tuple[str, ...]) -> Subject:
         if _WORKDIR.value:
             raise UserError("--model: not with --workdir; a run has its own model")
-        facts = FactsConfig(
-            cli.required(_FACTS, "counterfact"),
-            _PATH.value,
-            _LIMIT.value,
-            _SEED.value,
-            split=_SPLIT.value,
-        )
+        if not _FACTS.value and (_TASKS.value or _STATEMENTS.value or _HELDOUT.value):
+            return without_facts(model, _UNEDITED.value, _DTYPE.value)
+        source = cli.required(_FACTS, "counterfact")
+        drawn = FactsConfig(source, _PATH.value, _LIMIT.value, _SEED.value, split=_SPLIT.value)
         ev = EvalConfig(
             generate=MOMENTS if _GENERATE.value else (),
             max_new_tokens=_LENGTH.value,
@@ -118,30 +143,50 @@ if __name__ == "__main__":
             protocols=protocols,
         )
         dtype = _DTYPE.value
-        subject, loaded = of_model(model, facts, ev, unedited=_UNEDITED.value, dtype=dtype)
+        subject, loaded = of_model(model, drawn, ev, unedited=_UNEDITED.value, dtype=dtype)
         print(f"{len(loaded.cases)} records, {len(loaded.skipped)} skipped on the way")
         return subject
 
+    def _scores(subject: Subject, judge: Judge | None) -> tuple[list[Score], list[Answer]]:
+        seed = _SEED.value or 0
+        scores, answers = evaluate(subject, seed=seed)
+        if judge is not None:
+            scores += judge_scores(answers, judge, str(_JUDGE.value), _VERDICTS.value, seed=seed)
+        if _STATEMENTS.value:
+            scores += statement_scores(subject, _STATEMENTS.value, seed=seed)
+        if _HELDOUT.value:
+            scores.append(heldout_score(subject, _HELDOUT.value, seed=seed))
+        return scores, answers
+
+    def _items(lm: Any) -> list[Item]:
+        asked = {"limit": _TASK_LIMIT.value, "seed": _SEED.value or 0, "shots": _SHOTS.value}
+        return run_tasks(lm, _TASKS.value, data=_DATA.value, **asked)
+
     def _main() -> None:
-        found: dict[str, Any] = {}
-        answers: list[Answer] = []
         judge = load_judge(_JUDGE.value) if _JUDGE.value else None
+        if _TASKS.value:
+            names_of(_TASKS.value)
+        for path in filter(None, (_RAW.value, _ITEMS.value)):
+            Path(path).unlink(missing_ok=True)
+        found: dict[str, Any] = {}
+        before: list[Item] = []
         for name, subject in _subjects():
-            seed = _SEED.value or 0
-            scores, own = evaluate(subject, seed=seed)
-            if judge is not None:
-                scores += judge_scores(own, judge, str(_JUDGE.value), _VERDICTS.value, seed=seed)
-            if _STATEMENTS.value:
-                scores += statement_scores(subject, _STATEMENTS.value, seed=seed)
-            if _HELDOUT.value:
-                scores.append(heldout_score(subject, _HELDOUT.value, seed=seed))
-            show(subject, scores)
+            scores, answers = _scores(subject, judge)
+            if scores:
+                show(subject, scores)
             found[name] = {"step": subject.edits, "scores": [score.to_dict() for score in scores]}
-            answers += own
+            if _RAW.value:
+                write_answers(_RAW.value, answers)
+            if _TASKS.value:
+                items = _items(subject.lm)
+                if subject.unedited is not None and not before:
+                    before = _items(subject.unedited)
+                show_tasks(subject.title, items, before)
+                abilities = reduce_items(items)
+                found[name]["tasks"] = [dataclasses.asdict(one) for one in abilities]
+                if _ITEMS.value:
+                    write_items(_ITEMS.value, items)
         if _OUTPUT.value:
             write_json(Path(_OUTPUT.value), found)
-        if _RAW.value:
-            Path(_RAW.value).unlink(missing_ok=True)
-            write_answers(_RAW.value, answers)
 
     cli.run(_main)

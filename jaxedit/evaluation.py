@@ -176,12 +176,26 @@ def of_model(
     return Subject(model, lm, other, asking, when, edits), loaded
 
 
+def without_facts(
+    model: str, unedited: str | None, dtype: str, devices: int | None = None
+) -> Subject:
+    """A model that nothing is asked about facts: for its abilities and its perplexity."""
+    mesh, ev = make_mesh(devices), EvalConfig()
+    lm = load_model(model, dtype, mesh)
+    other = load_model(unedited, dtype, mesh) if unedited else None
+    when = "after_all" if unedited else "before"
+    settings = {moment: setting(ev, dtype, moment) for moment in ("before", when)}
+    return Subject(model, lm, other, Asking((), settings, frozenset()), when, 0)
+
+
 def take(subject: Subject) -> tuple[list[Answer], list[Answer]]:
     """The model's answers, and the unedited one's to the same questions by the same protocols.
 
     What the unedited model is known to have answered is not asked again; the second list is empty
     where there is no unedited model.
     """
+    if not subject.asking.asked:
+        return [], []
     answers = _ask(subject, subject.lm, subject.when, subject.edits, subject.title)
     if subject.unedited is None or subject.when == "before":
         return answers, []

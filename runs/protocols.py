@@ -16,8 +16,14 @@ their beginnings.
 from jaxedit.batches.batch import Batch
 from jaxedit.config import arms, base
 from jaxedit.errors import UserError
-from jaxedit.metrics.protocols import OTHERS
+from jaxedit.metrics import easyedit, wild
 
+PROTOCOLS = (
+    easyedit.TEACHER_FORCED,
+    easyedit.GENERATION,
+    easyedit.GENERATION_LITERAL,
+    wild.WILD,
+)
 METHODS = {
     "memit": {"method": "memit", "title": "MEMIT"},
     "d4s": {"method": "d4s", "title": "D4S", "residual": "shared"},
@@ -51,7 +57,7 @@ def run(facts: int):
     config.eval.immediate = False
     config.eval.generate = ("before", "after_all")
     config.eval.max_new_tokens = 16
-    config.eval.protocols = OTHERS
+    config.eval.protocols = PROTOCOLS
     config.checkpoint_every = 100
     config.keep_checkpoints = 1
     config.values_block = 50
