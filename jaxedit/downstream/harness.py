@@ -27,7 +27,7 @@ from tqdm import tqdm
 from jaxedit.cli import BAD_INPUT
 from jaxedit.errors import UserError
 from jaxedit.models.loading import load_model
-from jaxedit.models.protocol import LanguageModel
+from jaxedit.models.protocol import LanguageModel, Row
 
 DEFAULT_NEW_TOKENS = 256  # the harness's own
 
@@ -105,31 +105,45 @@ class HarnessModel(TemplateLM):
     ) -> list[tuple[float, bool]]:
         """(sum of log p in nats, whether all are the likeliest) of each request's answer.
 
-        The front of what is too long is cut off. Raises UserError for an answer that has no
-        token, or more than the model takes.
+        The front of what is too long is cut off. An answer that is longer than the model by
+        itself is scored in windows. Raises UserError for an answer that has no token.
         """
         del kwargs
-        rows, self.dropped = [], []
-        for texts, prompt, answer in requests:
-            if not 0 < len(answer) <= self.max_length:
+        owners: list[int] = []
+        rows: list[Row] = []
+        self.dropped = []
+        for i, (texts, prompt, answer) in enumerate(requests):
+            if not answer:
                 said = repr(texts[1]) if texts else "a text"
-                raise UserError(
-                    f"the answer {said} has {len(answer)} tokens; the model scores 1 to "
-                    f"{self.max_length}: leave the item out"
-                )
-            # The last token is predicted, not fed, so there is room for one more.
-            ids = (prompt + answer)[-(self.max_length + 1) :]
-            rows.append((ids, len(ids) - len(answer)))
-            self.dropped.append(len(prompt) + len(answer) - len(ids))
+                raise UserError(f"the answer {said} has no token to score; leave the item out")
+            windows = self._windows(prompt + answer, len(prompt))
+            owners += [i] * len(windows)
+            rows += windows
+            self.dropped.append(max(0, len(prompt) + len(answer) - self.max_length - 1))
         with _bar("loglikelihood", len(rows), disable_tqdm, self._advance) as advance:
-            forced = self.lm.score_rows(rows, advance)
-        made = []
-        for (texts, _, _), one in zip(requests, forced, strict=True):
-            greedy = bool((one.predicted_ids == one.target_ids).all())
-            made.append((float(one.logprobs.sum(dtype="float64")), greedy))
+            scored = self.lm.score_rows(rows, advance)
+        sums, greedy = [0.0] * len(requests), [True] * len(requests)
+        for i, forced in zip(owners, scored, strict=True):
+            sums[i] += float(forced.logprobs.sum(dtype="float64"))
+            greedy[i] &= bool((forced.predicted_ids == forced.target_ids).all())
+        made = list(zip(sums, greedy, strict=True))
+        for (texts, _, _), one in zip(requests, made, strict=True):
             if texts is not None:
-                self.cache_hook.add_partial("loglikelihood", texts, made[-1])
+                self.cache_hook.add_partial("loglikelihood", texts, one)
         return made
+
+    def _windows(self, ids: list[int], start: int) -> list[Row]:
+        """Rows that score ids[start:] once, each with as much before it as the model takes.
+
+        A row's last token is predicted, not fed, so there is room for one more.
+        """
+        rows = []
+        while start < len(ids):
+            end = min(start + self.max_length, len(ids))
+            row = ids[max(0, end - self.max_length - 1) : end]
+            rows.append((row, len(row) - (end - start)))
+            start = end
+        return rows
 
     def loglikelihood_rolling(
         self, requests: Sequence[Instance], disable_tqdm: bool = False
