@@ -95,14 +95,25 @@ class Packing(NamedTuple):
         return cls(sum(len(ids) for ids, _ in rows), needed, run, predicted)
 
 
-def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
-    begun = time.perf_counter()
+class Took(NamedTuple):
+    """Seconds by the clock, and by the processors, which other programs disturb less."""
+
+    clock: float
+    cpu: float
+
+
+def timed(call: Callable[[], Any]) -> tuple[Took, Any]:
+    clock, cpu = time.perf_counter(), time.process_time()
     made = call()
-    return time.perf_counter() - begun, made
+    return Took(time.perf_counter() - clock, time.process_time() - cpu), made
+
+
+def least(calls: Sequence[Took]) -> Took:
+    return Took(*map(min, zip(*calls, strict=True)))
 
 
 def floor(lm: Transformer, packing: Packing) -> tuple[float, float]:
-    """Operations that scoring cannot do without, and the rate of this machine's products."""
+    """Operations that scoring cannot do without, and products' rate, a processor second."""
     c = lm.config
     block = 2 * (4 * c.d_model**2 + 2 * c.d_model * c.d_ff)
     operations = packing.needed * c.n_layers * block
@@ -110,15 +121,16 @@ def floor(lm: Transformer, packing: Packing) -> tuple[float, float]:
     a, b = jnp.ones((2048, c.d_model)), jnp.ones((c.d_model, c.d_ff))
     product = jax.jit(lambda a, b: a @ b)
     product(a, b).block_until_ready()
-    best = min(
-        seconds(lambda: jax.block_until_ready([product(a, b) for _ in range(50)]))[0]
-        for _ in range(20)
-    )
-    return operations, 50 * 2 * a.size * c.d_ff / best
+
+    def fifty() -> Any:
+        return jax.block_until_ready([product(a, b) for _ in range(50)])
+
+    took = least([timed(fifty)[0] for _ in range(20)])
+    return operations, 50 * 2 * a.size * c.d_ff / took.cpu
 
 
-def torch_loop(lm: Transformer, pairs: Sequence[Pair], size: int) -> tuple[float, list[np.ndarray]]:
-    """Seconds, and log p of each target, of a plain loop over batches of `size` pairs."""
+def torch_loop(lm: Transformer, pairs: Sequence[Pair], size: int) -> tuple[Took, list[np.ndarray]]:
+    """Time, and log p of each target, of a plain loop over batches of `size` pairs."""
     import torch
     import transformers
 
@@ -143,10 +155,9 @@ def torch_loop(lm: Transformer, pairs: Sequence[Pair], size: int) -> tuple[float
         for start in range(0, 4 * size, size):
             run(pairs[start : start + size])
         found.clear()
-        begun = time.perf_counter()
-        for start in range(0, len(pairs), size):
-            run(pairs[start : start + size])
-        return time.perf_counter() - begun, found
+        parts = [pairs[start : start + size] for start in range(0, len(pairs), size)]
+        took, _ = timed(lambda: [run(part) for part in parts])
+    return took, found
 
 
 def furthest(ours: Sequence[TeacherForced], theirs: Sequence[np.ndarray]) -> float:
@@ -159,39 +170,45 @@ def main(_: list[str]) -> None:
     source, facts = records(RECORDS.value)
     pairs = [pair for fact in facts for pair in pairs_of(fact)]
     prompts, targets = [p for p, _ in pairs], [t for _, t in pairs]
-    encoding, rows = seconds(lambda: [lm.tokenizer.encode_pair(*pair) for pair in pairs])
+    encoding, rows = timed(lambda: [lm.tokenizer.encode_pair(*pair) for pair in pairs])
     packing = Packing.of(rows)
     print(
         f"{len(facts)} records of {source}, {len(pairs)} pairs, "
         f"{len(os.sched_getaffinity(0))} core(s), jax {jax.__version__}\n"
         f"tokens: {packing.asked} in all pairs, {packing.needed} have to run, {packing.run} run "
         f"({100 * (1 - packing.needed / packing.run):.1f} % padding); "
-        f"{packing.predicted} asked for; tokenizer alone {encoding:.2f} s\n"
+        f"{packing.predicted} asked for; tokenizer alone {encoding.cpu:.2f} s\n"
     )
-    cold, ours = seconds(lambda: lm.teacher_forced(prompts, targets))
-    warm = min(
-        seconds(lambda: lm.teacher_forced(prompts, targets))[0] for _ in range(REPEATS.value)
-    )
-    operations, rate = floor(lm, packing)
+
+    def score() -> list[TeacherForced]:
+        return lm.teacher_forced(prompts, targets)
+
+    cold, ours = timed(score)
+    warm = least([timed(score)[0] for _ in range(REPEATS.value)])
+
+    def line(name: str, count: int, took: Took, difference: str = "") -> None:
+        slower = [x / count * len(pairs) / y for x, y in zip(took, warm, strict=True)]
+        print(
+            f"| {name} | {count} | {took.clock:.2f} | {took.cpu:.2f} | {count / took.clock:.0f} "
+            f"| {slower[0]:.1f} | {slower[1]:.1f} | {difference} |",
+            flush=True,
+        )
+
     print(
-        "| | pairs | seconds | pairs/s | of ours, warm | largest difference |\n"
-        "|---|---|---|---|---|---|\n"
-        f"| jaxedit, cold | {len(pairs)} | {cold:.2f} | {len(pairs) / cold:.0f} | | |\n"
-        f"| jaxedit, warm | {len(pairs)} | {warm:.2f} | {len(pairs) / warm:.0f} | 1 | |",
-        flush=True,
+        "| | pairs | s | processor s | pairs/s | s a pair / ours, warm | by processor s "
+        f"| largest difference |\n|{'---|' * 8}"
     )
+    line("jaxedit, cold", len(pairs), cold)
+    line("jaxedit, warm", len(pairs), warm)
     for name, size, count in (("one by one", 1, 1), (f"padded batches of {PADDED}", PADDED, 4)):
         some = pairs[: TORCH.value * count]
         if some:
             took, theirs = torch_loop(lm, some, size)
-            print(
-                f"| PyTorch, {name} | {len(some)} | {took:.2f} | {len(some) / took:.0f} "
-                f"| 1/{len(pairs) / warm * took / len(some):.1f} | {furthest(ours, theirs):.0e} |",
-                flush=True,
-            )
+            line(f"PyTorch, {name}", len(some), took, f"{furthest(ours, theirs):.0e}")
+    operations, rate = floor(lm, packing)
     print(
-        f"\nfloor: {operations / 1e9:.0f} GFLOP at {rate / 1e9:.0f} GFLOP/s, "
-        f"{100 * operations / rate / warm:.0f} % of the warm seconds"
+        f"\nfloor: {operations / 1e9:.0f} GFLOP at {rate / 1e9:.0f} GFLOP a processor second, "
+        f"{100 * operations / rate / warm.cpu:.0f} % of the warm processor seconds"
     )
     if TORCH.value:
         names = ("torch", "transformers")
