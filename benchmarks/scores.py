@@ -152,7 +152,7 @@ def torch_loop(lm: Transformer, pairs: Sequence[Pair], size: int) -> tuple[Took,
             found.append(own[torch.arange(len(row) - n), torch.tensor(row[n:])].numpy())
 
     with torch.inference_mode():
-        for start in range(0, 4 * size, size):
+        for start in range(0, min(4 * size, len(pairs)), size):
             run(pairs[start : start + size])
         found.clear()
         parts = [pairs[start : start + size] for start in range(0, len(pairs), size)]
