@@ -67,14 +67,23 @@ class Transformer:
     def loglikelihood(self, texts: Sequence[str]) -> list[tuple[float, int]]:
         """(sum of log p in nats, number of tokens) over each text's tokens but the first.
 
-        The first is BOS where the tokenizer puts one, and otherwise has nothing before it.
+        The first is BOS where the tokenizer puts one, and otherwise has nothing before it. A text
+        of more tokens than the model has positions is scored in windows, each beginning with the
+        last token of the one before.
         """
-        rows = [self.tokenizer.encode(text) for text in texts]
-        scored = [i for i, ids in enumerate(rows) if len(ids) > 1]
-        made = score_ids(self.config, self.params, self.mesh, [(rows[i], 1) for i in scored])
-        sums = [(0.0, 0) for _ in rows]
-        for i, forced in zip(scored, made, strict=True):
-            sums[i] = (float(forced.logprobs.sum(dtype=np.float64)), len(forced.logprobs))
+        most = self.config.max_positions
+        windows: list[list[int]] = []
+        texts_of: list[int] = []
+        for text, ids in enumerate(map(self.tokenizer.encode, texts)):
+            for start in range(0, len(ids) - 1, most - 1):
+                windows.append(ids[start : start + most])
+                texts_of.append(text)
+        made = self.score_rows([(ids, 1) for ids in windows])
+        sums = [(0.0, 0) for _ in texts]
+        for text, forced in zip(texts_of, made, strict=True):
+            total, count = sums[text]
+            total += float(forced.logprobs.sum(dtype=np.float64))
+            sums[text] = (total, count + len(forced.logprobs))
         return sums
 
     def generate(

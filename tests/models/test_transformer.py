@@ -17,6 +17,7 @@ from jaxedit.models.text import Tokenizer, pad_batch
 from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import make_mesh
 from tests.models.tiny import tiny_lm
+from tests.tiny import SENTENCES, tiny_model
 
 PROMPTS = ["the capital of", "is", "a long way from the sea of", "", "of the"]
 TARGETS = ["france", "the", "is of the x", "of", "a"]
@@ -244,3 +245,17 @@ def test_float64_and_bfloat16_models_answer() -> None:
         narrow = tiny_lm("gptj", make_mesh(1))
         (forced,) = narrow.teacher_forced(["the"], ["of is"])
         assert forced.logprobs.dtype == np.float32
+
+
+def test_a_text_longer_than_the_model_is_scored_in_windows() -> None:
+    lm = tiny_model()
+    most = lm.config.max_positions
+    text = " ".join(SENTENCES * 8)
+    ids = lm.tokenizer.encode(text)
+    assert 2 * most < len(ids) < 4 * most
+    [(total, count)] = lm.loglikelihood([text])
+    assert count == len(ids) - 1
+    parts = [(ids[i : i + most], 1) for i in range(0, len(ids) - 1, most - 1)]
+    expected = sum(float(made.logprobs.sum()) for made in lm.score_rows(parts))
+    assert total == pytest.approx(expected, rel=1e-6)
+    assert lm.loglikelihood(["", text])[0] == (0.0, 0)
