@@ -1,0 +1,1 @@
+"""OnceEdit: one edited plug-in model corrects any number of target models."""
