@@ -13,21 +13,16 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from jaxedit.config_checks import check
 from jaxedit.errors import UserError
-from jaxedit.metrics.formats import FORMATS
-from jaxedit.metrics.protocols import check_protocol
-from jaxedit.metrics.records import Role
 from jaxedit.typed import build
 
-DTYPES = ("float32", "bfloat16")
 MOMENTS = ("before", "immediate", "checkpoint", "after_all")
-ORDERS = ("file", "shuffled")
-SPLITS = ("train", "validation", "test")
 COMMON = (
     "title",
     "layers",
@@ -37,6 +32,9 @@ COMMON = (
     "rect",
     "prune",
 )  # of an arm, whatever its method
+
+
+LATER = {"later": True}  # a group that runs are older than: at its defaults no part of a hash
 
 
 @dataclass(frozen=True)
@@ -142,6 +140,41 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
+class EnsembleConfig:
+    """OnceEdit: the run's model is a plug-in, and what it learns corrects other models.
+
+    Attributes:
+        targets: the models that it corrects: directories, hub ids or "embedded:<name>"; none for
+            a run that edits its model alone. All prompts, of all models, are wrapped in
+            eval.prompt_format.
+        modes: how distributions are fused ("dw_ee", "dw", "deepen", "dw_zi", "dw_ta"), each scored.
+        anchors: which tokens two vocabularies share: by DeePEn's rule on their strings ("deepen")
+            or by their bytes ("bytes").
+        decoder: "table", or "search" for the gradient search that the table replaces.
+        guard: an alpha below which the target decodes alone; None fuses always.
+        eos: what ends a text: the target's argmax ("bypass"), end-of-text paired with end-of-text
+            ("pair"), or what the fusion gives ("fuse").
+        unrelated: what the gate is taught to leave alone: "embedded" (facts of the world that are
+            neither edited nor asked about) or a file of facts whose questions these are.
+        unrelated_count: how many.
+        gate: whether the gate is taught after all edits of an arm: None does so for arms whose
+            method does not teach it itself.
+        cache: directory of the relative representations; None is the user's cache directory.
+    """
+
+    targets: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ("dw_ee",)
+    anchors: str = "deepen"
+    decoder: str = "table"
+    guard: float | None = None
+    eos: str = "bypass"
+    unrelated: str = "embedded"
+    unrelated_count: int = 200
+    gate: bool | None = None
+    cache: str | None = None
+
+
+@dataclass(frozen=True)
 class ArmConfig:
     """One method with its settings; a run compares one or more arms on the same facts.
 
@@ -203,6 +236,7 @@ class RunConfig:
     statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
     contexts: ContextsConfig = field(default_factory=ContextsConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig, metadata=LATER)
     checkpoint_every: int = 50
     keep_checkpoints: int | None = None
     values_block: int | None = None
@@ -238,7 +272,7 @@ def run_config(raw: Mapping[str, Any] | ConfigDict) -> RunConfig:
         )
     frozen = tuple(_arm(name, settings) for name, settings in arms.items())
     config = build(RunConfig, {**plain, "arms": frozen}, "--config")
-    _check(config)
+    check(config)
     return config
 
 
@@ -267,12 +301,15 @@ def _told(raw: Mapping[str, Any], cls: type) -> dict[str, Any]:
     found = {}
     hints = typing.get_type_hints(cls)
     defaults = {item.name: _default(item) for item in dataclasses.fields(cls)}
+    later = {item.name for item in dataclasses.fields(cls) if item.metadata.get("later")}
     for name, value in raw.items():
         hint = _without_none(hints.get(name, Any))
         if cls is RunConfig and name == "arms":
             found[name] = [[arm, _told(settings, ArmConfig)] for arm, settings in value.items()]
         elif isinstance(value, Mapping) and dataclasses.is_dataclass(hint):
-            found[name] = _told(value, hint)  # type: ignore[arg-type]
+            told = _told(value, hint)  # type: ignore[arg-type]
+            if told or name not in later:
+                found[name] = told
         elif name not in defaults or value != json.loads(json.dumps(defaults[name])):
             found[name] = value
     return found
@@ -352,65 +389,3 @@ def _plain_dict(raw: Any) -> dict[str, Any]:
         str(key): _plain_dict(value) if isinstance(value, Mapping) else value
         for key, value in raw.items()
     }
-
-
-def _check(config: RunConfig) -> None:
-    """Ranges; the types are right already."""
-    _one_of(config.dtype, DTYPES, "--config.dtype")
-    _one_of(config.facts.order or "file", ORDERS, "--config.facts.order")
-    _one_of(config.facts.split or "train", SPLITS, "--config.facts.split")
-    for protocol in config.eval.protocols:
-        check_protocol(protocol, "--config.eval.protocols")
-    for role, form in config.eval.formats.items():
-        _one_of(role, get_args(Role), "--config.eval.formats")
-        if not isinstance(form, str) or FORMATS.get(form, form).count("{}") != 1:
-            known = ", ".join(FORMATS)
-            raise UserError(
-                f"--config.eval.formats.{role}: needs exactly one {{}} for the prompt, or one of "
-                f"the names {known}"
-            )
-    for moment in config.eval.generate:
-        _one_of(moment, MOMENTS, "--config.eval.generate")
-    positive = {
-        "facts.limit": config.facts.limit,
-        "statistics.tokens": config.statistics.tokens,
-        "statistics.documents": config.statistics.documents,
-        "statistics.length": config.statistics.length,
-        "eval.every": config.eval.every,
-        "eval.max_new_tokens": config.eval.max_new_tokens,
-        "eval.heldout_texts": config.eval.heldout_texts,
-        **{f"eval.at, {count}": count for count in config.eval.at},
-        "checkpoint_every": config.checkpoint_every,
-        "keep_checkpoints": config.keep_checkpoints,
-        "values_block": config.values_block,
-        **{f"arms.{arm.name}.batch": arm.batch for arm in config.arms},
-        **{f"arms.{arm.name}.cases": arm.cases for arm in config.arms},
-        "mesh.data": config.mesh.data,
-    }
-    for name, value in positive.items():
-        if value is not None and value < 1:
-            raise UserError(f"--config.{name}: must be at least 1, got {value}")
-    for template in sum(config.contexts.templates or (), ()):
-        if template.count("{}") != 1:
-            raise UserError(f"--config.contexts.templates: {template!r} needs exactly one {{}}")
-    for where, layers in [("layers", config.layers)] + [
-        (f"arms.{arm.name}.layers", arm.layers) for arm in config.arms
-    ]:
-        if layers is not None and (not layers or tuple(sorted(set(layers))) != layers):
-            raise UserError(f"--config.{where}: layers must ascend, each once; got {layers}")
-    for arm in config.arms:
-        if arm.alone and not config.eval.immediate:
-            raise UserError(f"--config.eval.immediate: arm {arm.name} edits alone and needs it")
-        if arm.rect is not None and not 0 < arm.rect <= 1:
-            raise UserError(f"--config.arms.{arm.name}.rect: must be above 0 and at most 1")
-        if arm.prune is not None and arm.prune <= 1:
-            raise UserError(f"--config.arms.{arm.name}.prune: a logarithm's base is above 1")
-    if config.eval.prompt_format.count("{}") != 1:
-        raise UserError("--config.eval.prompt_format: needs exactly one {} for the prompt")
-    if config.facts.order == "shuffled" and config.facts.seed is None:
-        raise UserError("--config.facts.seed: facts.order=shuffled needs a seed")
-
-
-def _one_of(value: str, known: tuple[str, ...], where: str) -> None:
-    if value not in known:
-        raise UserError(f"{where}: {value!r} is not one of {', '.join(known)}")

@@ -18,7 +18,7 @@ from pathlib import Path
 from absl import flags, logging
 
 from jaxedit import cli
-from jaxedit.config import DTYPES
+from jaxedit.config_checks import DTYPES
 from jaxedit.data.fact import Fact
 from jaxedit.errors import UserError
 from jaxedit.ledger import locked, refuse_if_busy, write_json

@@ -18,7 +18,7 @@ from pathlib import Path
 from absl import flags, logging
 
 from jaxedit import cli
-from jaxedit.config import DTYPES
+from jaxedit.config_checks import DTYPES
 from jaxedit.data import mqd
 from jaxedit.data.mqd import FORMS, Form, Mqd
 from jaxedit.data.mqd.tokens import Tokens

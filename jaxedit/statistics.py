@@ -21,7 +21,7 @@ import numpy as np
 from absl import flags
 
 from jaxedit import cli
-from jaxedit.config import DTYPES
+from jaxedit.config_checks import DTYPES
 from jaxedit.editors import moment_files
 from jaxedit.editors.corpus import EMBEDDED, MODEL, Corpus
 from jaxedit.editors.resources import default_cache, fingerprint, request, statistics

@@ -20,6 +20,7 @@ from jaxedit.editors.values import BLOCK_OUT, ValueSettings, _optimise
 from jaxedit.models.families import read_config, weights
 from jaxedit.models.forward import forward, param_shapes
 from jaxedit.models.generate import _decode, _Setting
+from jaxedit.models.packed import Batch
 from jaxedit.models.scoring import _score
 
 CONFIG = read_config(ARCHITECTURES["EleutherAI/gpt-j-6b"])
@@ -129,15 +130,14 @@ def test_update():
 
 def test_evaluation(params: Any):
     rows, length = 32, 64
+    packed = Batch(*(shape((rows, length), jnp.int32) for _ in Batch._fields))
+    predicted, logprobs = jax.eval_shape(functools.partial(_score, config=CONFIG), params, packed)
+    assert predicted.shape == logprobs.shape == (rows, length)
+    assert logprobs.dtype == jnp.float32
     batch = {
         "ids": shape((rows, length), jnp.int32),
         "mask": shape((rows, length), jnp.bool_),
-        "at": shape((rows, 8), jnp.int32),
-        "labels": shape((rows, 8), jnp.int32),
     }
-    predicted, logprobs = jax.eval_shape(functools.partial(_score, config=CONFIG), params, batch)
-    assert predicted.shape == logprobs.shape == (rows, 8)
-    assert logprobs.dtype == jnp.float32
     setting = _Setting(params, np.zeros(CONFIG.vocab_size, bool), np.int32(16), np.float32(1))
     decode = functools.partial(_decode, config=CONFIG, slots=16, sampled=False, top_k=None)
     assert jax.eval_shape(decode, setting, batch).shape == (rows, 16)
