@@ -59,6 +59,15 @@ _MISTRAL = {
     "sliding_window": 4096,
 }
 
+_TINYLLAMA = {
+    **_LLAMA2,
+    "hidden_size": 2048,
+    "intermediate_size": 5632,
+    "max_position_embeddings": 2048,
+    "num_hidden_layers": 22,
+    "num_key_value_heads": 4,
+}
+
 _QWEN25 = {
     **_LLAMA2,
     "model_type": "qwen2",
@@ -74,6 +83,16 @@ _QWEN25 = {
     "rope_theta": 1000000.0,
     "use_sliding_window": False,
     "vocab_size": 152064,
+}
+
+_QWEN25_1_5B = {
+    **_QWEN25,
+    "hidden_size": 1536,
+    "intermediate_size": 8960,
+    "num_attention_heads": 12,
+    "num_key_value_heads": 2,
+    "tie_word_embeddings": True,
+    "vocab_size": 151936,
 }
 
 _GPT2_XL = {
@@ -95,5 +114,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "meta-llama/Llama-2-7b-hf": _LLAMA2,
     "meta-llama/Meta-Llama-3-8B": _LLAMA3,
     "mistralai/Mistral-7B-v0.1": _MISTRAL,
+    "Qwen/Qwen2.5-1.5B-Instruct": _QWEN25_1_5B,
     "Qwen/Qwen2.5-7B-Instruct": _QWEN25,
+    "TinyLlama/TinyLlama-1.1B-Chat-v1.0": _TINYLLAMA,
 }
