@@ -6,8 +6,9 @@ A model's words are described by how close they are to the anchors, which both m
 `deepen` compares the vocabularies' strings, with "▁" for the "Ġ" of byte-level vocabularies, as
 the published code does. Nothing is decoded, so that a byte-level token and a SentencePiece one
 may be the same string and stand for different text ("æ" is a single byte on one side), and no
-newline is ever in common. Where two tokens of one vocabulary come to the same string the higher
-id takes it: in Llama's the literal "Ġ" takes the place of "▁".
+newline is ever in common. Where two tokens of one vocabulary come to the same string, the one
+with a "Ġ" takes it: Llama's literal "Ġ" takes the place of "▁" (in the published code the order
+of a hash table decides).
 
 `bytes` compares the bytes that tokens stand for. A byte token ("<0x41>") stands for its byte
 only where no other token does, as no encoding uses it otherwise. Special tokens have no bytes and
@@ -103,7 +104,8 @@ def find_anchors(main: Tokenizer, plug: Tokenizer, rule: str = "deepen") -> Anch
 
 
 def _by_string(pipeline: tokenizers.Tokenizer) -> dict[Hashable, int]:
-    return _last((token.replace(BYTE_SPACE, SPACE), i) for token, i in _vocabulary(pipeline))
+    words = sorted(_vocabulary(pipeline), key=lambda item: BYTE_SPACE in item[0])
+    return _last((token.replace(BYTE_SPACE, SPACE), i) for token, i in words)
 
 
 def _by_bytes(pipeline: tokenizers.Tokenizer) -> dict[Hashable, int]:
