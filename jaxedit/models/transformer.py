@@ -49,11 +49,13 @@ class Transformer:
         A target that shares no token with its prompt's encoding is preceded by BOS, or by
         the end-of-text token. Raises UserError for an empty target or a text that is too long.
         """
-        rows = []
-        for prompt, target in zip(prompts, targets, strict=True):
-            ids, n = self.tokenizer.encode_pair(prompt, target)
-            rows.append((ids, n) if n else ([self._opening(), *ids], 1))
+        rows = [self.pair_row(p, t) for p, t in zip(prompts, targets, strict=True)]
         return self.score_rows(rows, advance)
+
+    def pair_row(self, prompt: str, target: str) -> Row:
+        """Ids of both, and how many are the prompt's; something always stands before a target."""
+        ids, n = self.tokenizer.encode_pair(prompt, target)
+        return (ids, n) if n else ([self._opening(), *ids], 1)
 
     def score_rows(
         self, rows: Sequence[Row], advance: Advance | None = None
@@ -135,27 +137,36 @@ class Transformer:
         advance: Advance | None,
     ) -> list[Continuation]:
         stops = [stop] if isinstance(stop, str) else [s for s in stop or () if s]
-        rows = [self.tokenizer.encode(prompt) or [self._opening()] for prompt in prompts]
-        final = self._final_ids()
-        ends = np.asarray(sorted(final | self._holding(stops)), np.int64)
+        rows = [self.prompt_row(prompt) for prompt in prompts]
         new = generate_ids(
             self.config,
             self.params,
             self.mesh,
             rows,
             max_new_tokens,
-            ends=ends,
+            ends=self.ending_ids(stops),
             sampling=sampling,
             advance=advance,
         )
-        made = []
-        for row, ids in zip(rows, new, strict=True):
-            shown = ids[:-1] if ids and ids[-1] in final else ids
-            text = _cut(self.tokenizer.continuation(row, shown), stops)
-            made.append(Continuation(tuple(ids), text))
-        return made
+        return [self.continuation(row, ids, stops) for row, ids in zip(rows, new, strict=True)]
 
-    def _final_ids(self) -> set[int]:
+    def prompt_row(self, prompt: str) -> list[int]:
+        """A prompt's ids; something always stands before what is generated."""
+        return self.tokenizer.encode(prompt) or [self._opening()]
+
+    def continuation(
+        self, row: Sequence[int], new: Sequence[int], stops: Sequence[str]
+    ) -> Continuation:
+        """New ids behind a row, and their text as it is shown."""
+        shown = new[:-1] if new and new[-1] in self.final_ids() else new
+        text = _cut(self.tokenizer.continuation(row, shown), stops)
+        return Continuation(tuple(new), text)
+
+    def ending_ids(self, stops: Sequence[str]) -> np.ndarray:
+        """Ids after which a continuation ends: those that end a text, or hold a stop string."""
+        return np.asarray(sorted(self.final_ids() | self._holding(stops)), np.int64)
+
+    def final_ids(self) -> set[int]:
         """Ids that end a text, by any of the model's configs."""
         eos = self.tokenizer.eos_id
         return {*self.config.eos_ids, *(() if eos is None else (eos,))}

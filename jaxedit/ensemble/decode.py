@@ -1,0 +1,342 @@
+"""Greedy decoding with two models of different tokenizers.
+
+A step chooses one token of the target's for every row: the plug-in runs on what its ids became,
+from where they differ from the last ones on (its cache keeps the rest: what stands behind it is
+forgotten by position), both distributions are fused, and the target runs on the token chosen. That
+last call is under way while the host fetches the token and tokenises the new text.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxedit.ensemble.certificate import Bounds
+from jaxedit.ensemble.fusion import Ends, Fusion, choose
+from jaxedit.ensemble.plugin import Plugin
+from jaxedit.ensemble.relative import Space
+from jaxedit.ensemble.sync import Reading, Sync
+from jaxedit.models.batches import batches, check_lengths
+from jaxedit.models.cache import Cache
+from jaxedit.models.config import ModelConfig
+from jaxedit.models.forward import Params, forward
+from jaxedit.models.generate import NOTHING, SHORTEST
+from jaxedit.models.protocol import Advance
+from jaxedit.models.text import bucket, pad_batch
+from jaxedit.models.transformer import Transformer
+from jaxedit.sharding import DATA, Mesh
+
+WIDTHS = (2, 4, 8, SHORTEST)  # of the plug-in's calls: mostly an old token changes with a new one
+SLACK = 16  # slots of the plug-in's cache beyond one a new target token
+NEVER = 2.0  # an alpha that no row reaches
+
+Put = Callable[[Any], Any]
+
+
+class Parts(NamedTuple):
+    """The models of an ensemble and what joins them.
+
+    ``bounds`` let the best anchor be found from a few rows of R (see certificate.py).
+    """
+
+    target: Transformer
+    plugin: Plugin
+    space: Space
+    fusion: Fusion
+    sync: Sync
+    bounds: Bounds | None = None
+
+    @property
+    def ends(self) -> Ends:
+        """The tokens that end a text."""
+        both = (tuple(sorted(lm.final_ids())) for lm in (self.target, self.plugin.lm))
+        return Ends(*both)
+
+
+class Rules(NamedTuple):
+    """How long rows go on.
+
+    Attributes:
+      ends: target ids after which a row ends (they are kept).
+      max_new_tokens: most of them.
+      stop_with_plug: alpha from which on a row also ends where the plug-in alone would; an
+        end-of-text token of the target's then stands for it, if it has one. None: never.
+      each_step: the plug-in's gate is read at every step instead of alpha being kept.
+    """
+
+    ends: Sequence[int]
+    max_new_tokens: int
+    stop_with_plug: float | None = None
+    each_step: bool = False
+
+
+class _How(NamedTuple):
+    """What the choice of a token is compiled for."""
+
+    fusion: Fusion
+    gate: int
+    ends: Ends
+    each_step: bool
+
+
+class _Tail(NamedTuple):
+    """What the plug-in has to run; none of it in rows that have ended."""
+
+    ids: Any  # [B, K]
+    start: Any  # [B] the place of the first
+    count: Any  # [B] how many
+
+
+class _Rows(NamedTuple):
+    """Some rows of a call."""
+
+    prompts: Sequence[str]
+    ids: Sequence[Sequence[int]]  # of the target
+    alpha: np.ndarray  # [n] float32
+
+
+def decode_ids(
+    parts: Parts,
+    prompts: Sequence[str],
+    rows: Sequence[Sequence[int]],
+    alpha: np.ndarray,
+    rules: Rules,
+    advance: Advance | None = None,
+) -> list[list[int]]:
+    """New target ids for each prompt.
+
+    A row ends after a token of ``rules.ends`` (which is kept), after ``max_new_tokens``, or when
+    the positions of either model are used up.
+
+    Args:
+      parts: the models.
+      prompts: N texts.
+      rows: the target's ids of each.
+      alpha: [N] the weight of the plug-in in each.
+      rules: how long to go on.
+      advance: called after each batch with its number of rows.
+
+    Raises:
+      UserError: a prompt is longer than the positions of one of the models.
+    """
+    check_lengths(rows, parts.target.config.max_positions)
+    check_lengths([parts.sync.plug_ids(p) for p in prompts], parts.plugin.lm.config.max_positions)
+    if rules.max_new_tokens < 1:
+        return [[] for _ in prompts]
+    made: dict[int, list[int]] = {}
+    mesh = parts.target.mesh
+    for group, length, each in batches([len(row) for row in rows], mesh.data, shortest=SHORTEST):
+        places = group.tolist()
+        own = _Rows([prompts[i] for i in places], [rows[i] for i in places], alpha[group])
+        size = min(each * mesh.data, _filled(len(places), mesh.data))
+        made |= zip(places, _run(parts, own, length, size, rules), strict=True)
+        if advance is not None:
+            advance(len(places))
+    return [made[i] for i in range(len(rows))]
+
+
+def _run(parts: Parts, rows: _Rows, length: int, size: int, rules: Rules) -> list[list[int]]:
+    """One batch: rows of at most ``length`` target ids, filled up to ``size``."""
+    target, plug, mesh = parts.target, parts.plugin.lm, parts.target.mesh
+    how = _How(parts.fusion, parts.plugin.gate, parts.ends, rules.each_step)
+    put = functools.partial(_put, mesh)
+    n = len(rows.ids)
+    count = np.array([len(ids) for ids in rows.ids])
+    live = np.arange(size) < n
+    new: list[list[int]] = [[] for _ in rows.ids]
+    readings = parts.sync.read_all(rows.prompts, new, [()] * n)
+    limit = NEVER if rules.stop_with_plug is None else rules.stop_with_plug
+    alpha = put(_fill(np.asarray(rows.alpha, np.float32), size))
+    logits, cache = _begin(
+        target.params,
+        *map(put, _left_padded(rows.ids, length, size)),
+        config=target.config,
+        slots=length + bucket(rules.max_new_tokens),
+    )
+    past = None
+    for step in range(rules.max_new_tokens):
+        for i, reading in enumerate(readings):
+            live[i] &= len(reading.ids) <= plug.config.max_positions
+        if not live.any():
+            break
+        tail = _tail(readings, live)
+        past = _roomy(past, plug, size, int(tail.start.max()) + tail.ids.shape[1], rules, put)
+        heard, past = _hear(plug.params, _Tail(*map(put, tail)), past, config=plug.config)
+        both = logits, heard
+        token = _choose((parts.space, parts.bounds), both, alpha, np.float32(limit), how=how)
+        at = _fill(count + step, size)
+        if step + 1 < rules.max_new_tokens:
+            more = live & (at < target.config.max_positions)
+            logits, cache = _go_on(
+                target.params, token, put(more), put(at), cache, config=target.config
+            )
+        chosen = np.asarray(token)
+        for i in np.flatnonzero(live):
+            if chosen[i] != NOTHING:
+                new[i].append(int(chosen[i]))
+            over = chosen[i] == NOTHING or chosen[i] in rules.ends
+            live[i] = not over and at[i] < target.config.max_positions
+        readings = _read(parts.sync, rows.prompts, new, readings, live)
+    return new
+
+
+def _read(
+    sync: Sync,
+    prompts: Sequence[str],
+    new: Sequence[Sequence[int]],
+    before: Sequence[Reading],
+    live: np.ndarray,
+) -> list[Reading]:
+    """The next reading of the rows that go on; the last one of the others."""
+    found = list(before)
+    going = [i for i in range(len(prompts)) if live[i]]
+    read = sync.read_all(
+        [prompts[i] for i in going], [new[i] for i in going], [before[i].ids for i in going]
+    )
+    for i, reading in zip(going, read, strict=True):
+        found[i] = reading
+    return found
+
+
+def _tail(readings: Sequence[Reading], live: np.ndarray) -> _Tail:
+    """What the rows that go on have to run, in one of few widths."""
+    size = len(live)
+    start, count = np.zeros(size, np.int32), np.zeros(size, np.int32)
+    tails = [
+        reading.ids[reading.kept :] if on else ()
+        for reading, on in zip(readings, live, strict=False)  # some rows only fill up
+    ]
+    most = max(map(len, tails))
+    ids = np.zeros((size, next((w for w in WIDTHS if most <= w), bucket(most))), np.int32)
+    for i, tail in enumerate(tails):
+        ids[i, : len(tail)] = tail
+        start[i], count[i] = (readings[i].kept if tail else 0), len(tail)
+    return _Tail(ids, start, count)
+
+
+def _roomy(
+    past: Cache | None, plug: Transformer, rows: int, needed: int, rules: Rules, put: Put
+) -> Cache:
+    """A cache with at least ``needed`` slots: a new one, the same one, or it with more of them."""
+    if past is None:
+        slots = bucket(needed + rules.max_new_tokens + SLACK)
+        dtype = plug.params["embed"]["tokens"].dtype
+        # Copies: its layers are one array as long as they are empty, and each will be given away.
+        empty = Cache.empty(plug.config, rows, slots, dtype)
+        return jax.tree.map(lambda x: put(jnp.copy(x)), empty)
+    more = bucket(needed + SLACK) - past.positions.shape[1]
+    return past if needed <= past.positions.shape[1] else _longer(past, more=more)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "slots"))
+def _begin(
+    params: Params, ids: jax.Array, mask: jax.Array, *, config: ModelConfig, slots: int
+) -> tuple[jax.Array, Cache]:
+    """ids [B, T] padded on the left -> logits [B, V] behind them, and a cache that holds them."""
+    rows, length = ids.shape
+    positions = jnp.where(mask, jnp.cumsum(mask, axis=1, dtype=jnp.int32) - 1, -1)
+    last = jnp.full((rows, 1), length - 1, jnp.int32)
+    out = forward(config, params, ids, mask, logits_at=last)
+    empty = Cache.empty(config, rows, slots, out.kv[0][0].dtype)
+    assert out.logits is not None
+    return out.logits[:, 0], empty.write(out.kv, positions, 0)
+
+
+@functools.partial(jax.jit, static_argnames="config", donate_argnames="cache")
+def _go_on(
+    params: Params,
+    token: jax.Array,
+    live: jax.Array,
+    at: jax.Array,
+    cache: Cache,
+    *,
+    config: ModelConfig,
+) -> tuple[jax.Array, Cache]:
+    """One token [B] at positions ``at`` [B], in the first free slot -> logits [B, V], the cache."""
+    ids, at = jnp.maximum(token, 0)[:, None], at[:, None]
+    out = forward(config, params, ids, live[:, None], positions=at, cache=cache)
+    written = jnp.any(cache.positions >= 0, axis=0)  # [S]: by rows that are as long as any
+    slot = cache.positions.shape[1] - jnp.argmax(written[::-1])
+    assert out.logits is not None
+    return out.logits[:, 0], cache.write(out.kv, jnp.where(live[:, None], at, -1), slot)
+
+
+@functools.partial(jax.jit, static_argnames="config", donate_argnames="past")
+def _hear(
+    params: Params, tail: _Tail, past: Cache, *, config: ModelConfig
+) -> tuple[jax.Array, Cache]:
+    """The plug-in's new ids -> its logits [B, V] behind them, and its cache with them."""
+    column = jnp.arange(tail.ids.shape[1], dtype=jnp.int32)[None]
+    real = column < tail.count[:, None]
+    positions = jnp.where(real, tail.start[:, None] + column, -1)
+    last = jnp.maximum(tail.count - 1, 0)[:, None]
+    past = past.before(tail.start)
+    out = forward(config, params, tail.ids, real, positions=positions, logits_at=last, cache=past)
+    assert out.logits is not None
+    return out.logits[:, 0], past.write(out.kv, positions, tail.start)
+
+
+@functools.partial(jax.jit, static_argnames="how")
+def _choose(
+    space: tuple[Space, Bounds | None],
+    logits: tuple[jax.Array, jax.Array],
+    alpha: jax.Array,
+    limit: Any,
+    *,
+    how: _How,
+) -> jax.Array:
+    """Both models' logits [B, V] -> the target's next token [B].
+
+    NOTHING where the row ends without one: as the plug-in would end it, with an alpha of ``limit``
+    or more, and the target has no token for that.
+    """
+    own, heard = logits
+    if how.each_step:
+        alpha = jax.nn.sigmoid(heard[:, how.gate])
+    token = choose(
+        how.fusion, space[0], own, heard, alpha, gate_id=how.gate, ends=how.ends, bounds=space[1]
+    )
+    best = jnp.argmax(heard.at[:, how.gate].set(-jnp.inf), axis=-1)
+    ended = jnp.isin(best, jnp.asarray(how.ends.plug, jnp.int32)) & (alpha >= limit)
+    end = how.ends.target[0] if how.ends.target else NOTHING
+    return jnp.where(ended, end, token).astype(jnp.int32)
+
+
+@functools.partial(jax.jit, static_argnames="more")
+def _longer(past: Cache, *, more: int) -> Cache:
+    """The same with free slots at its end."""
+
+    def pad(x: jax.Array, value: int) -> jax.Array:
+        return jnp.pad(x, [(0, 0), (0, more)] + [(0, 0)] * (x.ndim - 2), constant_values=value)
+
+    k, v = jax.tree.map(lambda x: pad(x, 0), (past.k, past.v))
+    return Cache(k, v, pad(past.positions, -1))
+
+
+def _left_padded(
+    rows: Sequence[Sequence[int]], length: int, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """ids and mask [size, length]; rows that fill up are the last one again."""
+    ids, mask = pad_batch(rows, side="left", length=length, pad_id=0)
+    return _fill(ids, size), _fill(mask, size)
+
+
+def _fill(x: np.ndarray, size: int) -> np.ndarray:
+    return np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])
+
+
+def _filled(count: int, devices: int) -> int:
+    """Rows that ``count`` are filled up to: 1, 4, 16, 32, 64, ... on every device."""
+    bits = (-(-count // devices) - 1).bit_length()
+    return devices << (bits if bits > 4 else 2 * -(-bits // 2))
+
+
+def _put(mesh: Mesh, x: Any) -> Any:
+    """Rows shared out among the devices; where there is one, it takes what it is given."""
+    if mesh.data == 1:
+        return x
+    return jax.device_put(x, NamedSharding(mesh.replicated.mesh, PartitionSpec(DATA)))
