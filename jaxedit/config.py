@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from jaxedit.config_checks import check
+from jaxedit.config_hash import LATER, told, without_none
 from jaxedit.errors import UserError
 from jaxedit.typed import build
 
@@ -32,9 +32,6 @@ COMMON = (
     "rect",
     "prune",
 )  # of an arm, whatever its method
-
-
-LATER = {"later": True}  # a group that runs are older than: at its defaults no part of a hash
 
 
 @dataclass(frozen=True)
@@ -140,6 +137,24 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
+class UnrelatedConfig:
+    """Questions that no edit touches.
+
+    Attributes:
+        source: "embedded": facts of the world that are neither edited nor asked about; else a
+            source of facts (see FactsConfig), whose neighbours they are.
+        path, seed, split: of that source.
+        limit: at most so many questions.
+    """
+
+    source: str = "embedded"
+    path: str | None = None
+    limit: int = 200
+    seed: int = 0
+    split: str | None = None
+
+
+@dataclass(frozen=True)
 class EnsembleConfig:
     """OnceEdit: the run's model is a plug-in, and what it learns corrects other models.
 
@@ -154,9 +169,7 @@ class EnsembleConfig:
         guard: an alpha below which the target decodes alone; None fuses always.
         eos: what ends a text: the target's argmax ("bypass"), end-of-text paired with end-of-text
             ("pair"), or what the fusion gives ("fuse").
-        unrelated: what the gate is taught to leave alone: "embedded" (facts of the world that are
-            neither edited nor asked about) or a file of facts whose questions these are.
-        unrelated_count: how many.
+        unrelated: what the gate is taught to leave alone.
         gate: whether the gate is taught after all edits of an arm: None does so for arms whose
             method does not teach it itself.
         cache: directory of the relative representations; None is the user's cache directory.
@@ -168,8 +181,7 @@ class EnsembleConfig:
     decoder: str = "table"
     guard: float | None = None
     eos: str = "bypass"
-    unrelated: str = "embedded"
-    unrelated_count: int = 200
+    unrelated: UnrelatedConfig = field(default_factory=UnrelatedConfig, metadata=LATER)
     gate: bool | None = None
     cache: str | None = None
 
@@ -249,7 +261,7 @@ class RunConfig:
 
         Settings at their defaults are left out, so that a new setting renames no old run.
         """
-        text = json.dumps(_told(to_dict(self), RunConfig), sort_keys=True)
+        text = json.dumps(told(to_dict(self), RunConfig), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def arm_hash(self, arm: ArmConfig) -> str:
@@ -296,31 +308,6 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
     return json.loads(json.dumps(raw))
 
 
-def _told(raw: Mapping[str, Any], cls: type) -> dict[str, Any]:
-    """What a plain config says beyond the defaults of its dataclass."""
-    found = {}
-    hints = typing.get_type_hints(cls)
-    defaults = {item.name: _default(item) for item in dataclasses.fields(cls)}
-    later = {item.name for item in dataclasses.fields(cls) if item.metadata.get("later")}
-    for name, value in raw.items():
-        hint = _without_none(hints.get(name, Any))
-        if cls is RunConfig and name == "arms":
-            found[name] = [[arm, _told(settings, ArmConfig)] for arm, settings in value.items()]
-        elif isinstance(value, Mapping) and dataclasses.is_dataclass(hint):
-            told = _told(value, hint)  # type: ignore[arg-type]
-            if told or name not in later:
-                found[name] = told
-        elif name not in defaults or value != json.loads(json.dumps(defaults[name])):
-            found[name] = value
-    return found
-
-
-def _default(item: dataclasses.Field[Any]) -> Any:
-    if item.default_factory is not dataclasses.MISSING:
-        return None if dataclasses.is_dataclass(item.default_factory) else item.default_factory()
-    return "" if item.default is dataclasses.MISSING else item.default
-
-
 def base() -> Any:
     """A ``ConfigDict`` with every setting at its default: what config files start from."""
     config = _defaults(RunConfig, leave_out=("arms",))
@@ -348,7 +335,7 @@ def _defaults(cls: type, leave_out: tuple[str, ...] = ()) -> ConfigDict:
     for item in dataclasses.fields(cls):
         if item.name in leave_out:
             continue
-        hint = _without_none(hints[item.name])
+        hint = without_none(hints[item.name])
         if dataclasses.is_dataclass(hint):
             config[item.name] = _defaults(hint)  # type: ignore[arg-type]
         elif item.default_factory is dict:
@@ -358,11 +345,6 @@ def _defaults(cls: type, leave_out: tuple[str, ...] = ()) -> ConfigDict:
         else:
             config[item.name] = item.default
     return config
-
-
-def _without_none(hint: Any) -> Any:
-    kinds = [arg for arg in typing.get_args(hint) if arg is not type(None)]
-    return kinds[0] if typing.get_origin(hint) is types.UnionType else hint
 
 
 def _arm(name: str, raw: Any) -> ArmConfig:

@@ -2,6 +2,7 @@
 
     python -m jaxedit.evaluate --workdir=out/x
     python -m jaxedit.evaluate --workdir=out/x --arm=d4s --step=50 --protocols=all
+    python -m jaxedit.evaluate --workdir=out/onceedit --target=embedded:gptj,embedded:llama:dw
     python -m jaxedit.evaluate --model=hf/directory --facts=counterfact --path=data --limit=100
     python -m jaxedit.evaluate --model=hf/directory --tasks=mmlu,world --data=data --task_limit=300
     python -m jaxedit.evaluate --model=out/hf --unedited=hf/directory --facts=jsonl --path=f.jsonl
@@ -42,6 +43,7 @@ from jaxedit.evaluation import (
     evaluate,
     find_arm,
     heldout_score,
+    in_target,
     judge_scores,
     of_model,
     of_run,
@@ -94,6 +96,7 @@ if __name__ == "__main__":
     _WORKDIR = flags.DEFINE_string("workdir", None, "the run's directory")
     _ARM = flags.DEFINE_string("arm", None, "which arm; default: each of them")
     _STEP = flags.DEFINE_integer("step", None, "edits at the checkpoint; default: the latest")
+    _TARGETS = flags.DEFINE_list("target", [], "models that the run's plug-in is to correct")
     _MODEL = flags.DEFINE_string("model", None, "a model in place of a run")
     _UNEDITED = flags.DEFINE_string("unedited", None, "what --model was before its edits")
     _FACTS = flags.DEFINE_string("facts", None, "their source, such as counterfact or jsonl")
@@ -127,7 +130,11 @@ if __name__ == "__main__":
         experiment = reopen(workdir)
         arms = [find_arm(experiment, _ARM.value)] if _ARM.value else experiment.config.arms
         for arm in arms:
-            yield arm.name, of_run(workdir, experiment, arm, _STEP.value, protocols)
+            subject = of_run(workdir, experiment, arm, _STEP.value, protocols)
+            if not _TARGETS.value:
+                yield arm.name, subject
+            for target in _TARGETS.value:
+                yield f"{arm.name} in {target}", in_target(subject, experiment, arm, target)
 
     def _of_model(model: str, protocols: tuple[str, ...]) -> Subject:
         if _WORKDIR.value:
@@ -179,8 +186,8 @@ if __name__ == "__main__":
                 write_answers(_RAW.value, answers)
             if _TASKS.value:
                 items = _items(subject.lm)
-                if subject.unedited is not None and not before:
-                    before = _items(subject.unedited)
+                if subject.unedited is not None:
+                    before = before or _items(subject.unedited)
                 show_tasks(subject.title, items, before)
                 abilities = reduce_items(items)
                 found[name]["tasks"] = [dataclasses.asdict(one) for one in abilities]

@@ -10,16 +10,19 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_args
 
 from jaxedit.checkpoints import Checkpoints, check_owner
 from jaxedit.config import ArmConfig, EvalConfig, FactsConfig
 from jaxedit.data.datasets import Loaded
 from jaxedit.data.plausibility import read_statements
 from jaxedit.driver import Asking, by_fact
+from jaxedit.ensemble.fusion import Mode
 from jaxedit.errors import UserError
 from jaxedit.experiment import (
     Experiment,
     heldout_texts,
+    is_plugin,
     open_experiment,
     open_resources,
     setting,
@@ -44,6 +47,7 @@ from jaxedit.models.transformer import Transformer
 from jaxedit.progress import progress
 from jaxedit.results import ArmFiles, read_config
 from jaxedit.runner import kept_contexts, read_loaded
+from jaxedit.serving import ensembles, open_target, taught
 from jaxedit.sharding import make_mesh
 from jaxedit.typed import suggestion
 
@@ -63,7 +67,7 @@ class Subject:
     """
 
     title: str
-    lm: Transformer
+    lm: Any
     unedited: Transformer | None
     asking: Asking
     when: str
@@ -145,6 +149,30 @@ def of_run(
         step,
         tuple(read_answers(workdir / "before.jsonl")),
     )
+
+
+def in_target(subject: Subject, experiment: Experiment, arm: ArmConfig, name: str) -> Subject:
+    """The same plug-in in a model that it corrects, one of the run's targets or another one.
+
+    ``name`` is a model, or "model:mode" for another mode of fusion than the run's first.
+
+    Raises:
+        UserError: the run's model is no plug-in, or there is no such model or mode.
+    """
+    if not is_plugin(experiment.config):
+        raise UserError(
+            f"--target={name}: the run's model has no gate; edit a plug-in, as "
+            "configs/quickstart_onceedit.py does"
+        )
+    model, mode = name, experiment.config.ensemble.modes[0]
+    head, colon, tail = name.rpartition(":")
+    if colon and tail in get_args(Mode):
+        model, mode = head, tail
+    target = open_target(experiment.config, model)
+    plugin = taught(experiment, arm, subject.lm)
+    [(_, ensemble)] = ensembles(experiment.config, target, plugin, [mode])
+    title = f"{subject.title}, in {model}, {mode}"
+    return dataclasses.replace(subject, title=title, lm=ensemble, unedited=target, before=())
 
 
 def of_model(
@@ -255,7 +283,7 @@ def heldout_score(subject: Subject, source: str, *, texts: int = 200, seed: int 
     return heldout_perplexity(subject.lm, found, setting, edits=subject.edits, seed=seed)
 
 
-def _ask(subject: Subject, lm: Transformer, when: str, edits: int, title: str) -> list[Answer]:
+def _ask(subject: Subject, lm: Any, when: str, edits: int, title: str) -> list[Answer]:
     asking, count = subject.asking, subject.count
     with progress(title, asking.rows(when, 0, count), unit="rows") as advance:
         return asking.answers(lm, when, edits=edits, start=0, stop=count, advance=advance)

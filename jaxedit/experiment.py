@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,10 +13,10 @@ from typing import Any
 
 from jaxedit import driver
 from jaxedit.checkpoints import Meta
-from jaxedit.config import MOMENTS, ArmConfig, EvalConfig, RunConfig
-from jaxedit.data.datasets import Loaded
+from jaxedit.config import MOMENTS, ArmConfig, EnsembleConfig, EvalConfig, RunConfig
+from jaxedit.data.datasets import Loaded, load_facts
 from jaxedit.data.fact import Fact
-from jaxedit.data.factworld import World, unrelated
+from jaxedit.data.factworld import World, other_edits, unrelated
 from jaxedit.editors import EDITORS, Editor
 from jaxedit.editors.contexts import sample_contexts
 from jaxedit.editors.corpus import EMBEDDED, Corpus
@@ -25,6 +25,10 @@ from jaxedit.editors.restrain import Pruned, Rect
 from jaxedit.editors.rows import Contexts
 from jaxedit.editors.settings import fields, settings_for
 from jaxedit.editors.statistics import Moments
+from jaxedit.ensemble.fusion import Fusion
+from jaxedit.ensemble.plug_batches import Training
+from jaxedit.ensemble.plugin import with_gate
+from jaxedit.ensemble.prompts import Unrelated, unrelated_facts, unrelated_neighbours
 from jaxedit.errors import UserError
 from jaxedit.intake import formats, load, usable
 from jaxedit.metrics import Setting, code_version
@@ -34,7 +38,14 @@ from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import make_mesh
 from jaxedit.typed import suggestion, typed_settings
 
-GIVEN = ("layers", "statistics", "contexts", "legacy_targets")  # fields that are no setting
+GIVEN = (
+    "layers",
+    "statistics",
+    "contexts",
+    "legacy_targets",
+    "unrelated",
+)  # fields that are no setting
+ONCEEDIT = "onceedit"
 HASH_DIGITS = 16
 
 
@@ -62,6 +73,7 @@ class Experiment:
         loaded: the facts in the order of editing, and what was skipped.
         settings: by arm: its editor's hyper-parameters and layers, typed.
         heldout: texts that have nothing to do with the facts; empty if the config names none.
+        unrelated: questions that no edit touches, where the model is a plug-in with a gate.
     """
 
     config: RunConfig
@@ -70,6 +82,7 @@ class Experiment:
     loaded: Loaded
     settings: Mapping[str, Mapping[str, Any]]
     heldout: tuple[str, ...] = ()
+    unrelated: tuple[Unrelated, ...] = ()
 
     @property
     def facts(self) -> list[Fact]:
@@ -85,6 +98,7 @@ class Experiment:
             "statistics": {layer: moments[layer] for layer in layers if layer in moments},
             "contexts": resources.contexts,
             "legacy_targets": self.config.legacy_targets,
+            "unrelated": self.unrelated,
         }
         known = fields(arm.method)
         editor = EDITORS[arm.method](
@@ -146,15 +160,61 @@ def open_experiment(config: RunConfig, facts: Loaded | None = None) -> Experimen
     """
     for arm in config.arms:
         check_settings(arm)
+    for mode in config.ensemble.modes:
+        fusion(config.ensemble, mode)  # refuses what does not exist
     corpus(config).check()
     if config.eval.heldout is not None:
         Corpus(config.eval.heldout).check()
     loaded = load(config.facts, config.facts.limit) if facts is None else facts
     lm = load_model(config.model, config.dtype, make_mesh(config.mesh.data))
+    lm = with_gate(lm).lm if is_plugin(config) else lm
     loaded = usable(loaded, config.facts, config.eval, lm) if facts is None else loaded
     settings = {arm.name: arm_settings(config, arm, lm.config) for arm in config.arms}
     heldout = heldout_texts(config.eval.heldout, config.eval.heldout_texts, lm)
-    return Experiment(config, lm, fingerprint(lm)[:HASH_DIGITS], loaded, settings, heldout)
+    others = open_unrelated(config, loaded.facts) if is_plugin(config) else ()
+    named = fingerprint(lm)[:HASH_DIGITS]
+    return Experiment(config, lm, named, loaded, settings, heldout, others)
+
+
+def fusion(config: EnsembleConfig, mode: str) -> Fusion:
+    """How distributions are fused.
+
+    Raises:
+        UserError: a setting does not exist.
+    """
+    made: dict[str, Any] = {
+        "mode": mode,
+        "decoder": config.decoder,
+        "guard": config.guard,
+        "eos": config.eos,
+    }
+    return Fusion(**made)
+
+
+def is_plugin(config: RunConfig) -> bool:
+    """Whether the run's model gets a gate: it corrects others, or an arm teaches it one."""
+    return bool(config.ensemble.targets) or any(arm.method == ONCEEDIT for arm in config.arms)
+
+
+def open_unrelated(config: RunConfig, edits: Sequence[Fact]) -> tuple[Unrelated, ...]:
+    """Questions that no edit touches, as many as the config asks for.
+
+    Raises:
+        UserError: their source is wrong, or has none.
+    """
+    asked = config.ensemble.unrelated
+    if asked.source == EMBEDDED:
+        found = unrelated_facts(other_edits(World()), edits)
+    else:
+        drawn: Any = (asked.seed, None, asked.split)
+        loaded = load_facts(asked.source, asked.path, None, *drawn)
+        found = unrelated_neighbours(loaded.facts, edits)
+    if not found:
+        raise UserError(
+            f"--config.ensemble.unrelated: {asked.source} has no question that is not about the "
+            "edits; name another source"
+        )
+    return found[: asked.limit]
 
 
 def open_resources(experiment: Experiment, contexts: Contexts | None = None) -> Resources:
@@ -238,7 +298,7 @@ def arm_settings(config: RunConfig, arm: ArmConfig, model: ModelConfig) -> dict[
     try:
         found = settings_for(model, config.model, arm.method)
     except UserError as error:
-        if layers is None:
+        if layers is None and arm.method != ONCEEDIT:
             raise UserError(
                 f"--config.layers: missing, and {config.model} brings none for {arm.method}; name "
                 f"the layers to edit, of 0 to {model.n_layers - 1}, such as --config.layers=1,2,3"
@@ -249,6 +309,10 @@ def arm_settings(config: RunConfig, arm: ArmConfig, model: ModelConfig) -> dict[
         changes = {name: getattr(given["values"], name) for name in arm.settings["values"]}
         given["values"] = dataclasses.replace(found["values"], **changes)
     layers = found.get("layers", ()) if layers is None else layers
+    if arm.method == ONCEEDIT:  # prompts are wrapped alike in training and in every answer
+        training = given.get("training") or found.get("training") or Training()
+        given["training"] = dataclasses.replace(training, format=config.eval.prompt_format)
+        layers = ()
     for layer in layers:
         if not 0 <= layer < model.n_layers:
             where = f"--config.arms.{arm.name}.layers" if arm.layers else "--config.layers"

@@ -2,6 +2,7 @@
 
 python -m jaxedit.generate --workdir=out/x --prompt="The capital of Australia is"
 python -m jaxedit.generate --workdir=out/x --arm=d4s --step=50 --prompt=... --prompt=...
+python -m jaxedit.generate --workdir=out/onceedit --target=embedded:gptj --prompt=...
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
 from jaxedit import cli
 from jaxedit.errors import UserError
-from jaxedit.evaluation import find_arm, reopen, restore
+from jaxedit.evaluation import find_arm, in_target, of_run, reopen
 
 
 def side_by_side(rows: Sequence[Sequence[str]], heads: Sequence[str], width: int) -> list[str]:
@@ -40,6 +42,7 @@ if __name__ == "__main__":
     _WORKDIR = flags.DEFINE_string("workdir", None, "the run's directory")
     _ARM = flags.DEFINE_string("arm", None, "which arm; default: each of them")
     _STEP = flags.DEFINE_integer("step", None, "edits at the checkpoint; default: the latest")
+    _TARGETS = flags.DEFINE_list("target", [], "models that the run's plug-in is to correct")
     _PROMPTS = flags.DEFINE_multi_string("prompt", [], "a prompt; give as many as you like")
     _LENGTH = flags.DEFINE_integer("max_new_tokens", None, "default: the run's", lower_bound=1)
 
@@ -52,10 +55,15 @@ if __name__ == "__main__":
         ev = experiment.config.eval
         length = _LENGTH.value or ev.max_new_tokens
         arms = [find_arm(experiment, _ARM.value)] if _ARM.value else experiment.config.arms
-        models = {"before": experiment.lm}
+        models: dict[str, Any] = {} if _TARGETS.value else {"before": experiment.lm}
         for arm in arms:
-            edited, step = restore(workdir, experiment, arm, _STEP.value)
-            models[f"{arm.title}, {step} edits"] = edited
+            subject = of_run(workdir, experiment, arm, _STEP.value)
+            if not _TARGETS.value:
+                models[f"{arm.title}, {subject.edits} edits"] = subject.lm
+            for name in _TARGETS.value:
+                joint = in_target(subject, experiment, arm, name)
+                models[f"{name}, before"] = joint.unedited
+                models[f"{name} with {arm.title}, {subject.edits} edits"] = joint.lm
         answers = [
             lm.generate(prompts, max_new_tokens=length, stop=ev.stop) for lm in models.values()
         ]

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 from absl import flags, logging
 
-from jaxedit import cli
+from jaxedit import cli, target_tables
 from jaxedit.batches.batch import SCALE, batch_name, load_batch
 from jaxedit.batches.tables import write_table
 from jaxedit.errors import UserError
@@ -73,6 +73,7 @@ def render(result: Mapping[str, Any]) -> str:
         findings=result["findings"],
         summary=_summary(result),
         tables=[table for spec in TABLES if (table := _table(result, *spec))],
+        targets=_targets(result),
         protocols=_protocols(arms),
         others=other_scores(result),
         pictures=pictures(result),
@@ -96,7 +97,7 @@ def render(result: Mapping[str, Any]) -> str:
 
 def text_table(result: Mapping[str, Any]) -> list[str]:
     """The headline table in plain lines, for a terminal."""
-    lines = []
+    lines = list(target_tables.lines(result))
     for spec in TABLES:
         table = _table(result, *spec)
         if table is None:
@@ -168,6 +169,19 @@ def _table(result: Mapping[str, Any], decoding: str, title: str, how: str) -> di
         "fact on the model that its own update left."
     )
     return {"title": title, "columns": columns, "rows": rows, "note": note}
+
+
+def _targets(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            **table,
+            "rows": [
+                {**row, "cells": [cell and _cell(cell) for cell in row["cells"]]}
+                for row in table["rows"]
+            ],
+        }
+        for table in target_tables.tables(result)
+    ]
 
 
 def _protocols(arms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

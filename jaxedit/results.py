@@ -21,6 +21,7 @@ from jaxedit.metrics import (
     read_answers,
     scores,
 )
+from jaxedit.served import results as of_targets
 
 RETENTION_BLOCKS = 10
 
@@ -81,6 +82,7 @@ def arm_result(workdir: Path, config: RunConfig, arm: ArmConfig) -> dict[str, An
     count = len({answer.asked.fact for answer in after_all})
     block = -(-count // RETENTION_BLOCKS)
     settings = dict(read_json(workdir / "setup.json")["settings"][arm.name])
+    targets = of_targets(workdir, files.directory, config)
     return {
         "name": arm.name,
         "title": arm.title,
@@ -103,6 +105,7 @@ def arm_result(workdir: Path, config: RunConfig, arm: ArmConfig) -> dict[str, An
         ],
         "outcomes": _outcomes(after_all, before),
         "timing": timing(files.log.read()),
+        **({"targets": targets} if targets else {}),
     }
 
 

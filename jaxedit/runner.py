@@ -31,6 +31,7 @@ from jaxedit.preflight import Estimate
 from jaxedit.progress import progress
 from jaxedit.results import ArmFiles, along_scores, arm_result
 from jaxedit.schedule import schedule
+from jaxedit.serving import serve, taught
 
 
 def check_workdir(workdir: Path, config: RunConfig) -> None:
@@ -142,6 +143,13 @@ def run_arm(workdir: Path, experiment: Experiment, arm: ArmConfig, resources: Re
         state, step = _start(experiment, arm, editor, checkpoints, files)
         state = _edit_on(experiment, arm, editor, checkpoints, files, state, step)
     _write_answers(files.after_all, _final_answers(experiment, arm, editor, files, state))
+    serve(
+        workdir,
+        experiment,
+        arm,
+        lambda: taught(experiment, arm, editor.bind(experiment.lm, state)),
+        _write_answers,
+    )
     write_json(files.result, arm_result(workdir, experiment.config, arm))
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxedit import readings
-from jaxedit.batches.batch import DONE, Batch, jobs
+from jaxedit import readings, target_tables
+from jaxedit.batches.batch import DONE, Batch, Job, jobs
 from jaxedit.batches.rows import (
     EXACT,
     NONE,
@@ -24,8 +24,9 @@ from jaxedit.batches.rows import (
     plain,
     unedited_rows,
 )
-from jaxedit.ledger import write_whole
+from jaxedit.ledger import read_json, write_whole
 from jaxedit.metrics.records import OURS
+from jaxedit.results import ArmFiles
 
 COLUMNS = (
     *("edits", "batch", "state"),
@@ -70,6 +71,7 @@ def batch_table(batch: Batch, out: Path) -> str:
     ]
     for column in (*EXACT, PERPLEXITY):
         parts += _along(column, rows, differing)
+    parts += _by_target(all_jobs)
     parts += _by_protocol(shown)
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -141,6 +143,22 @@ def _along(column: str, rows: Sequence[Row], differing: Sequence[str]) -> list[s
     )  # fmt: skip
     text = _markdown(table, differing, [f"{step:,}" for step in kept])
     return [f"## {column.capitalize()} by number of edits", text, note]
+
+
+def _by_target(all_jobs: Sequence[Job]) -> Iterator[str]:
+    """What the plug-ins of runs with targets do for these, after all edits."""
+    texts = []
+    for job in all_jobs:
+        files = [ArmFiles(job.workdir / arm.name).result for arm in job.config.arms]
+        result = {"arms": [read_json(path) for path in files if path.exists()]}
+        texts.append("\n".join(target_tables.markdown(result, job.names[0])).rstrip())
+    if any(texts):
+        yield "## The edited plug-ins in other models"
+        yield (
+            "In %, after all edits, with 95 % bootstrap intervals. Locality is agreement with the "
+            "model by itself, specificity is against the true answer."
+        )
+        yield from filter(None, texts)
 
 
 def _by_protocol(rows: Sequence[Row]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from jaxedit.editors.memit import Memit
 from jaxedit.editors.pmet import Pmet
 from jaxedit.editors.rome import Rome, RRome
 from jaxedit.editors.ultraedit import UltraEdit
+from jaxedit.ensemble.editor import OnceEdit
 
 EDITORS: Mapping[str, Any] = {
     "ft": Ft,
@@ -28,6 +29,7 @@ EDITORS: Mapping[str, Any] = {
     "alphaedit": AlphaEdit,
     "ultraedit": UltraEdit,
     "d4s": D4S,
+    "onceedit": OnceEdit,
 }
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "Kn",
     "LocFtBf",
     "Memit",
+    "OnceEdit",
     "Pmet",
     "RRome",
     "Rome",

@@ -150,4 +150,5 @@ PUBLISHED: Table = {
         MISTRAL: _ultra((29, 30), "mlp.down"),
         QWEN: _ultra(tuple(range(18, 27)), "mlp.gate", "mlp.up"),
     },
+    "onceedit": {},  # the paper gives a learning rate and lambda: the editor's defaults
 }

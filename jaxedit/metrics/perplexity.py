@@ -25,7 +25,7 @@ def target_perplexity(answers: Sequence[Answer], *, seed: int = 0) -> Score:
     Raises:
         UserError: if there are no edit answers, or they are of several settings.
     """
-    chosen = [a for a in answers if a.asked.role == "edit"]
+    chosen = [a for a in answers if a.asked.role == "edit" and a.logprobs]
     if not chosen:
         raise UserError("perplexity of targets needs answers to edit questions; there are none")
     edits = [a.edits for a in chosen]

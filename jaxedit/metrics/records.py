@@ -123,7 +123,8 @@ class Answer:
         predicted_ids: the likeliest id at each of these positions, the target's own ids fed
             before it, [T].
         logprobs: natural log probability of each target id there, [T]; what is lower than
-            ``LOWEST`` or not a number (a broken model's) is kept as ``LOWEST``.
+            ``LOWEST`` or not a number (a broken model's) is kept as ``LOWEST``. Empty where the
+            model defines no likelihoods.
         rival_logprobs: the same for the rival, if there is one.
         choice_logprobs: the same for each of the choices, in their order.
         generated: the freely generated text, or None if nothing was generated.

@@ -69,21 +69,21 @@ def same_choice(answer: Answer, before: Answer | None) -> float | None:
 
 
 def chosen(answer: Answer) -> str | None:
-    """The likeliest of the choices; the first one of equals; None if there are none."""
-    if not answer.choice_logprobs:
+    """The likeliest of the choices, the first of equals; None without choices or likelihoods."""
+    if not answer.choice_logprobs or not all(answer.choice_logprobs):
         return None
     totals = [sum(logprobs) for logprobs in answer.choice_logprobs]
     return answer.asked.choices[totals.index(max(totals))]
 
 
-def probability(answer: Answer, _: Answer | None = None) -> float:
-    """Probability of the whole target (D4S figure 5)."""
-    return math.exp(sum(answer.logprobs))
+def probability(answer: Answer, _: Answer | None = None) -> float | None:
+    """Probability of the whole target (D4S figure 5), where the model gives any."""
+    return math.exp(sum(answer.logprobs)) if answer.logprobs else None
 
 
-def perplexity(answer: Answer, _: Answer | None = None) -> float:
+def perplexity(answer: Answer, _: Answer | None = None) -> float | None:
     """Perplexity of the target's tokens given the prompt (D4S equation 1)."""
-    return math.exp(-_mean(answer.logprobs))
+    return math.exp(-_mean(answer.logprobs)) if answer.logprobs else None
 
 
 def _mean(values: tuple[float, ...]) -> float:

@@ -1,7 +1,7 @@
 """The embedded world: a small generated world of facts and three small models that know it."""
 
 from jaxedit.data.factworld.downstream import Item, downstream, statements
-from jaxedit.data.factworld.edits import SHOWN, TUNING, edits, unrelated
+from jaxedit.data.factworld.edits import SHOWN, TUNING, edits, other_edits, unrelated
 from jaxedit.data.factworld.rows import corpus, training_rows
 from jaxedit.data.factworld.world import Triple, World
 
@@ -14,6 +14,7 @@ __all__ = [
     "corpus",
     "downstream",
     "edits",
+    "other_edits",
     "statements",
     "training_rows",
     "unrelated",

@@ -53,6 +53,16 @@ def unrelated(world: World, n: int, seed: int = 0) -> list[str]:
     return found
 
 
+def other_edits(world: World) -> list[Fact]:
+    """Edits of the pools that are neither tuned on nor shown, as `edits` would make them."""
+    return [
+        _edit(world, fact, pool, 0)
+        for pool in range(POOLS)
+        if pool not in (TUNING, SHOWN)
+        for fact in _pool(world, pool)
+    ]
+
+
 def _pool(world: World, seed: int) -> list[Triple]:
     facts = list(world.facts)
     random.Random(f"pools {world.seed}").shuffle(facts)

@@ -1,0 +1,111 @@
+"""OnceEdit's editing stage as an editing method: a plug-in with a gate, fine-tuned whole.
+
+Facts that come in several updates are fitted one update after another on the plug-in that the last
+one left, with a sample of the earlier facts among them (`replay`): the sequential OnceEdit that
+the paper leaves to others. The state holds the parameters and the facts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxedit.data.fact import Fact
+from jaxedit.editors.editor import Log
+from jaxedit.editors.weights import leaf_names
+from jaxedit.ensemble import plug_training
+from jaxedit.ensemble.plug_batches import Training
+from jaxedit.ensemble.plugin import Plugin, Reading
+from jaxedit.ensemble.prompts import Unrelated
+from jaxedit.models.transformer import Transformer
+from jaxedit.sharding import replicate
+
+
+class OnceEdited(NamedTuple):
+    """The state.
+
+    Attributes:
+      params: of the plug-in, float32 or wider.
+      facts: all edited so far, in order.
+    """
+
+    params: Any
+    facts: tuple[Fact, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class OnceEdit:
+    """Fine-tuning of all parameters on edits and unrelated questions (OnceEdit, section 3.1).
+
+    Attributes:
+      unrelated: questions that no edit touches, for the gate.
+      training: see `plug_batches.Training`; `format` is what the run wraps prompts in.
+      replay: earlier facts that an update sees again, drawn anew each time.
+      reading: of the gate; see `plugin`.
+      seed: of the draw.
+      layers: not a choice: all of them.
+    """
+
+    unrelated: tuple[Unrelated, ...] = ()
+    training: Training = dataclasses.field(default_factory=Training)
+    replay: int = 100
+    reading: Reading = "component"
+    seed: int = 0
+    layers: tuple[int, ...] = ()
+    values_ahead: bool = dataclasses.field(default=False, init=False)
+
+    def places(self, lm: Transformer) -> tuple[str, ...]:
+        """The down-projections, whose norms stand for all: every parameter is trained."""
+        return leaf_names(lm, range(lm.config.n_layers))
+
+    def init(self, lm: Transformer) -> OnceEdited:
+        """The plug-in's own parameters."""
+        return OnceEdited(lm.params, ())
+
+    def prepare(self, lm: Transformer, facts: Sequence[Fact]) -> np.ndarray:
+        """The facts themselves, [n]; they are tokenised with those that they are mixed with."""
+        found = np.empty(len(facts), object)
+        found[:] = list(facts)
+        return found
+
+    def edit(self, lm: Transformer, state: OnceEdited, prepared: Any) -> tuple[OnceEdited, Log]:
+        """Trains on the facts of `prepared`, from where the last update left off."""
+        facts = list(prepared)
+        plugin = Plugin(self.bind(lm, state), lm.config.vocab_size - 1, self.reading)
+        made, log = plug_training.fit(
+            plugin, facts, self.unrelated, self.training, replay=self._replay(state)
+        )
+        steps = len(log["generation"])
+        last = {
+            "loss": np.full(len(facts), log["generation"][-1], np.float32),
+            "gate_loss": np.full(len(facts), log["weight"][-1], np.float32),
+            "updates": np.full(len(facts), steps, np.int32),
+        }
+        return OnceEdited(made.params, (*state.facts, *facts)), last
+
+    def _replay(self, state: OnceEdited) -> list[Fact]:
+        """A sample of the earlier facts, another one for every update."""
+        known = len(state.facts)
+        rng = np.random.default_rng((self.seed, known))
+        chosen = rng.permutation(known)[: self.replay]
+        return [state.facts[i] for i in sorted(chosen)]
+
+    def bind(self, lm: Transformer, state: OnceEdited) -> Transformer:
+        """The edited plug-in, with its gate's row."""
+        return lm.with_params(state.params)
+
+    def snapshot(self, state: OnceEdited) -> dict[str, Any]:
+        """The parameters, and the facts as the bytes of their JSON."""
+        text = json.dumps([dataclasses.asdict(fact) for fact in state.facts])
+        return {"params": state.params, "facts": np.frombuffer(text.encode(), np.uint8)}
+
+    def restore(self, lm: Transformer, tree: Any) -> OnceEdited:
+        """The state from a snapshot."""
+        raw = json.loads(bytes(np.asarray(tree["facts"], np.uint8)).decode())
+        params = replicate(jax.tree.map(np.asarray, tree["params"]), lm.mesh)
+        return OnceEdited(params, tuple(map(Fact.from_dict, raw)))

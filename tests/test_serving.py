@@ -1,0 +1,117 @@
+"""A run on a plug-in: what it learns corrects other models, and one that is added later."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from jaxedit.config import run_config
+from jaxedit.data.fact import Question
+from jaxedit.ensemble.ensemble import Ensemble
+from jaxedit.errors import UserError
+from jaxedit.evaluation import evaluate, find_arm, in_target, of_run, reopen
+from jaxedit.experiment import open_resources
+from jaxedit.ledger import read_json
+from jaxedit.report import render, text_table
+from jaxedit.run import run
+from jaxedit.runner import run_arm
+from jaxedit.target_tables import tables
+from tests.tiny_run import VALUES, even_facts, raw_config, write_inputs
+
+TRAINING = {"epochs": 3, "batch": 4, "learning_rate": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    inputs = write_inputs(tmp_path_factory.mktemp("inputs"))
+    others = [
+        dataclasses.replace(
+            fact, subject=f"Other {i}", id=f"o{i}", neighbours=(Question(f"Is Lum {i} of", "Kux"),)
+        )
+        for i, fact in enumerate(even_facts(4))
+    ]
+    lines = [json.dumps(dataclasses.asdict(fact)) for fact in others]
+    (inputs / "others.jsonl").write_text("\n".join(lines) + "\n")
+    return inputs
+
+
+def raw(inputs: Path, **changes):
+    raw = raw_config(inputs)
+    raw["arms"] = {
+        "onceedit": {"method": "onceedit", "title": "OnceEdit", "batch": 3, "training": TRAINING},
+        "memit": {"method": "memit", "title": "MEMIT", "moment_weight": 20.0, "values": VALUES},
+    }
+    raw["ensemble"] = {
+        "targets": (str(inputs / "model"),),
+        "unrelated": {"source": "jsonl", "path": str(inputs / "others.jsonl")},
+        "cache": str(inputs / "cache"),
+        **changes,
+    }
+    raw["eval"] = {**raw["eval"], "every": None, "immediate": False}
+    raw["checkpoint_every"] = 3
+    return raw
+
+
+@pytest.fixture(scope="module")
+def finished(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workdir = tmp_path_factory.mktemp("runs") / "plugin"
+    run(run_config(raw(inputs)), workdir)
+    return workdir
+
+
+def test_every_arm_is_asked_in_every_target(finished: Path):
+    result = read_json(finished / "result.json")
+    for arm in result["arms"]:
+        [(target, modes)] = arm["targets"].items()
+        assert target.endswith("model") and list(modes) == ["before", "dw_ee"]
+        found = {(s["metric"], s["decoding"], s["reading"]) for s in modes["dw_ee"]}
+        assert ("reliability", "teacher_forced", "token_accuracy") in found
+        assert ("locality", "generation", "token_accuracy") in found
+        readings = {reading for _, _, reading in found}
+        assert readings.isdisjoint({"per_target", "probability", "new_over_old", "magnitude"})
+    rows = tables(result)[0]["rows"]
+    assert [row["what"] for row in rows] == ["unedited", "OnceEdit, dw_ee", "MEMIT, dw_ee"]
+    assert "The edited plug-in in other models" in render(result)
+    assert any("OnceEdit, dw_ee" in line for line in text_table(result))
+
+
+def test_a_mode_that_is_missing_is_asked_without_an_edit(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+):
+    [path] = finished.glob("onceedit/targets/*/dw_ee.jsonl")
+    before = path.read_bytes()
+    path.unlink()
+    (finished / "onceedit/result.json").unlink()
+    experiment = reopen(finished)
+    monkeypatch.setattr("jaxedit.ensemble.plug_training.fit", None)
+    arm = find_arm(experiment, "onceedit")
+    run_arm(finished, experiment, arm, open_resources(experiment, ()))
+    assert path.read_bytes() == before
+
+
+def test_a_target_that_is_added_later(finished: Path, inputs: Path):
+    experiment = reopen(finished)
+    arm = find_arm(experiment, "onceedit")
+    plug = of_run(finished, experiment, arm)
+    for name, mode in ((str(inputs / "model"), "dw_ee"), (f"{inputs / 'model'}:dw", "dw")):
+        subject = in_target(plug, experiment, arm, name)
+        assert isinstance(subject.lm, Ensemble) and subject.lm.fusion.mode == mode
+    scores, answers = evaluate(in_target(plug, experiment, arm, str(inputs / "model")))
+    arms = {a["name"]: a for a in read_json(finished / "result.json")["arms"]}
+    [modes] = arms["onceedit"]["targets"].values()
+    assert [s.to_dict() for s in scores] == modes["dw_ee"]
+    assert {a.logprobs for a in answers} == {()}
+
+
+def test_what_is_no_mode_or_no_plugin_is_refused(inputs: Path, finished: Path, tmp_path: Path):
+    with pytest.raises(UserError, match=r"fusion\.mode='dw_e': no such one; did you mean dw_ee"):
+        run(run_config(raw(inputs, modes=("dw_e",))), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    experiment = reopen(finished)
+    plain = dataclasses.replace(
+        experiment, config=run_config({**raw_config(inputs), "checkpoint_every": 3})
+    )
+    arm = find_arm(experiment, "memit")
+    with pytest.raises(UserError, match="has no gate"):
+        in_target(of_run(finished, experiment, arm), plain, arm, "embedded:gptj")
