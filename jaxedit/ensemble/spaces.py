@@ -77,6 +77,7 @@ def open_space(
     temperature: float = TEMPERATURE,
     dtype: Any = jnp.float32,
     keep: bool = True,
+    stored: bool = True,
 ) -> Space:
     """The relative space of a target and a plug-in, from the cache where it is, else made and kept.
 
@@ -88,6 +89,7 @@ def open_space(
       temperature: of the softmax.
       dtype: of R, float32 or bfloat16.
       keep: whether R is held; if not it is computed where it is needed, and nothing is on disk.
+      stored: whether to read and write the cache; a GPU makes R faster than a disk gives it.
 
     Raises:
       UserError: nothing is in common, an embedding is missing or not finite, or a file of the
@@ -96,7 +98,11 @@ def open_space(
     anchors = find_anchors(target.tokenizer, plug.tokenizer, rule)
     directory = default_cache() if cache is None else Path(cache)
     of = functools.partial(
-        _side, directory=directory, temperature=temperature, dtype=jnp.dtype(dtype), keep=keep
+        _side,
+        directory=directory if keep and stored else None,
+        temperature=temperature,
+        dtype=jnp.dtype(dtype),
+        keep=keep,
     )
     return join(
         anchors,
@@ -109,7 +115,7 @@ def _side(
     lm: Transformer,
     ids: np.ndarray,
     *,
-    directory: Path,
+    directory: Path | None,
     temperature: float,
     dtype: Any,
     keep: bool,
@@ -119,7 +125,7 @@ def _side(
     make = functools.partial(
         side, temperature=temperature, dtype=dtype, keep=keep, mesh=lm.mesh, name=name
     )
-    if not keep:
+    if directory is None:
         return make(embeddings, ids)
     asked = Label(
         embeddings_hash(embeddings),

@@ -175,6 +175,13 @@ def test_r_that_is_not_held_is_not_kept(tmp_path: Path) -> None:
         spaces.save_side(tmp_path, label, one)
 
 
+def test_without_the_cache_nothing_is_written(tmp_path: Path, made: list[str]) -> None:
+    first = open_space(tiny_model(), plug(), cache=tmp_path, stored=False)
+    same(open_space(tiny_model(), plug(), cache=tmp_path, stored=False), first)
+    assert len(made) == 4
+    assert not files(tmp_path)
+
+
 def test_a_model_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="plug has no tokenizer"):
         open_space(tiny_model(), dataclasses.replace(plug(), text=None), cache=tmp_path)
