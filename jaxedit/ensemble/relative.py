@@ -223,7 +223,7 @@ def _build(
         stored = part.values.astype(dtype)
         best = part.values.max(axis=0)
         higher = best > made.best
-        here = first + start + part.values.argmax(axis=0).astype(jnp.int32)
+        here = (first + start + part.values.argmax(axis=0)).astype(jnp.int32)
 
         def put(whole: jax.Array, rows: jax.Array) -> jax.Array:
             return lax.dynamic_update_slice_in_dim(whole, rows, start, axis=0)
@@ -239,17 +239,19 @@ def _build(
             jnp.where(higher, here, made.tops),
         )
 
-    made = _Built(
-        jnp.zeros((count if keep else 0, width), dtype),
-        jnp.zeros(count),
-        jnp.zeros(count),
-        jnp.zeros(count),
-        jnp.zeros(count, jnp.int32),
-        jnp.zeros(width),
-        jnp.full(width, -1.0),
-        jnp.zeros(width, jnp.int32),
+    a_row = jnp.zeros(count, jnp.float32)
+    a_column = jnp.zeros(width, jnp.float32)
+    empty = _Built(
+        matrix=jnp.zeros((count if keep else 0, width), dtype),
+        scale=a_row,
+        top=a_row,
+        total=a_row,
+        nearest=jnp.zeros(count, jnp.int32),
+        peaks=a_column,
+        best=a_column - 1,
+        tops=jnp.zeros(width, jnp.int32),
     )
-    return lax.fori_loop(0, -(-count // block), step, made)
+    return lax.fori_loop(0, -(-count // block), step, empty)
 
 
 @functools.cache

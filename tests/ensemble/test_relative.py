@@ -102,6 +102,14 @@ def test_neither_devices_nor_blocks_matter() -> None:
     np.testing.assert_array_equal(shared.nearest, one.nearest)
 
 
+def test_double_precision_around_it_changes_nothing() -> None:
+    given = words()
+    with jax.enable_x64(True):
+        one = side(given.embeddings, given.anchors)
+    very_close(whole(one), whole(made()))
+    assert [x.dtype for x in one] == [x.dtype for x in made()]  # type: ignore[union-attr]
+
+
 def test_bfloat16_rounds_what_is_held_and_nothing_else() -> None:
     given, one = words(), made()
     rounded = side(given.embeddings, given.anchors, dtype=jnp.bfloat16)
