@@ -21,10 +21,11 @@ import numpy as np
 from absl import flags
 
 from jaxedit import cli
+from jaxedit.cache import default_cache
 from jaxedit.config_checks import DTYPES
 from jaxedit.editors import moment_files
 from jaxedit.editors.corpus import EMBEDDED, MODEL, Corpus
-from jaxedit.editors.resources import default_cache, fingerprint, request, statistics
+from jaxedit.editors.resources import fingerprint, request, statistics
 from jaxedit.editors.settings import settings_for
 from jaxedit.editors.statistics import Budget, budget
 from jaxedit.errors import UserError

@@ -10,10 +10,10 @@ from jaxedit.editors.emmet import Emmet
 from jaxedit.editors.finetune import Ft, FtL, FtM, LocFtBf
 from jaxedit.editors.kn import Kn
 from jaxedit.editors.memit import Memit
+from jaxedit.editors.onceedit import OnceEdit
 from jaxedit.editors.pmet import Pmet
 from jaxedit.editors.rome import Rome, RRome
 from jaxedit.editors.ultraedit import UltraEdit
-from jaxedit.ensemble.editor import OnceEdit
 
 EDITORS: Mapping[str, Any] = {
     "ft": Ft,

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from absl import logging
 
+from jaxedit.cache import default_cache
 from jaxedit.editors import moment_files
 from jaxedit.editors.corpus import Corpus
 from jaxedit.editors.moment_files import Request
@@ -35,13 +36,6 @@ from jaxedit.progress import progress
 SAMPLE = 4096  # entries of a parameter that its fingerprint reads
 SECONDS_BETWEEN_SAVES = 60.0
 SAVING_SHARE = 10  # a pass computes at least so many times as long as it writes
-
-
-def default_cache() -> Path:
-    """$JAXEDIT_CACHE, or jaxedit/ in the user's cache directory."""
-    chosen = os.environ.get("JAXEDIT_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(chosen) if chosen else Path(base) / "jaxedit"
 
 
 def fingerprint(lm: Transformer) -> str:

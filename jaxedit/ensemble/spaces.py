@@ -24,7 +24,7 @@ from absl import logging
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from jaxedit.editors.resources import default_cache
+from jaxedit.cache import default_cache
 from jaxedit.ensemble.anchors import find_anchors
 from jaxedit.ensemble.implicit import Basis
 from jaxedit.ensemble.relative import TEMPERATURE, Side, Space, join, side
