@@ -150,7 +150,8 @@ def _bracket(
     taken = rows(voice.map.relative, index)  # [B, k, A]
     head = jnp.einsum("bk,bka->ba", best, taken, precision=jax.lax.Precision.HIGHEST)
     left = p.at[jnp.arange(len(p))[:, None], index].set(0.0).sum(-1, keepdims=True)
-    tail = jnp.minimum(left * peaks, best[:, -1:] * sums)
+    # Not best[:, -1]: XLA would then sort all of p for what it otherwise selects.
+    tail = jnp.minimum(left * peaks, best.min(-1, keepdims=True) * sums)
     few, many = _rounding(voice, k), _rounding(voice, p.shape[1])  # terms in head, left and sums
     low, high = head * (1 - few), head * (1 + few) + tail * (1 + 2 * many)
     if voice.map.ends is not None:
