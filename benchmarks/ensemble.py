@@ -3,11 +3,10 @@
     taskset -c 0,1 python benchmarks/ensemble.py
     taskset -c 0,1 python benchmarks/ensemble.py --pair=gptj --width=1024 --texts=8 --search_steps=0
 
-Both R are made from random embeddings. The narrower those are, the more level are R's rows; an
-anchor's own entry in its row, which is printed, is between a half and one in published models.
-What the models say is drawn: probabilities fall with a power
-of the rank, which is chosen so that the entropy is the one asked for; words have their ranks at
-random, the two models without regard to each other (the hard case); alpha is uniform.
+Both R are made from random embeddings; the narrower those are, the more level are its rows, and an
+anchor's own entry in its row is printed. What the models say is drawn: probabilities fall with a
+power of the rank, chosen so that the entropy is the one asked for; words have their ranks at random,
+the two models without regard to each other (the hard case); alpha is uniform.
 
 Timed is all that comes between the two models' logits and the token: both softmaxes, the gate's
 mask, fusion and search. The models themselves are not run. A call is one decoding step of all
