@@ -5,7 +5,7 @@
 
 Both R are made from random embeddings; the narrower those are, the more level are its rows, and an
 anchor's own entry in its row is printed. What the models say is drawn: probabilities fall with a
-power of the rank, chosen so that the entropy is the one asked for; words have their ranks at random,
+power of the rank, chosen so that the entropy is the one asked for; words have random ranks,
 the two models without regard to each other (the hard case); alpha is uniform.
 
 Timed is all that comes between the two models' logits and the token: both softmaxes, the gate's
