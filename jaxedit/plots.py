@@ -96,7 +96,7 @@ def _against_edits(arms: Sequence[Arm], scale: str) -> Picture | None:
             axes.set(title=metric, xlabel="edits", ylabel="%", ylim=(-3, 103), xlim=(0, None))
             axes.legend(loc="lower left")
 
-        return _svg(f"along-{metric}", draw)
+        return svg(f"along-{metric}", draw)
 
     caption = (
         "All facts edited so far, scored on the model as it is after that many edits: every "
@@ -127,7 +127,7 @@ def _damage(arms: Sequence[Arm], scale: str) -> Picture | None:
             axes.set(title=title, xlabel="edits", yscale=scale, xlim=(0, None))
             axes.legend(loc="best")
 
-        return _svg(f"damage-{title}", draw)
+        return svg(f"damage-{title}", draw)
 
     panels = [panel("largest condition number", lambda r: max(r["condition"].values()))]
     if any(record["perplexity"] for arm in drawn for record in arm["damage"]):
@@ -169,7 +169,7 @@ def _norms(arms: Sequence[Arm], scale: str) -> Picture | None:
             axes.set(xlim=(0, None), ylim=(0, 1.05 * max(lines)))
             axes.legend(loc="lower right")
 
-        return _svg(f"norms-{arm['name']}", draw)
+        return svg(f"norms-{arm['name']}", draw)
 
     caption = f"L1 norm per weight of each edited matrix after every update. {scale}."
     panels = tuple(panel(arm) for arm in drawn)
@@ -197,7 +197,7 @@ def _probability(arms: Sequence[Arm], scale: str) -> Picture | None:
             axes.set(ylim=(-0.03, 1.03), xlim=(0, None))
             axes.legend(loc="lower left")
 
-        return _svg(f"probability-{arm['name']}", draw)
+        return svg(f"probability-{arm['name']}", draw)
 
     caption = (
         "Probability of the whole target at the fact's own prompt, right after its edit; the "
@@ -229,7 +229,7 @@ def _retention(arms: Sequence[Arm], scale: str) -> Picture | None:
         f"Efficacy after all edits in blocks of {first['last'] - first['first'] + 1} facts, the "
         f"oldest on the left: a curve that rises to the right is forgetting. {scale}."
     )
-    panels = (_svg("retention", draw),)
+    panels = (svg("retention", draw),)
     return Picture("retention", "What is left of earlier edits", caption, panels)
 
 
@@ -243,7 +243,7 @@ def _running_median(values: np.ndarray) -> np.ndarray:
     return np.array([np.median(window) for window in windows])
 
 
-def _svg(name: str, draw: Callable[[Axes], None]) -> str:
+def svg(name: str, draw: Callable[[Axes], None]) -> str:
     """One panel as SVG; the same numbers give the same bytes."""
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=(3.5, 2.8), layout="constrained")

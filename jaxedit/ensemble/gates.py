@@ -136,3 +136,16 @@ def with_row(plugin: Plugin, row: np.ndarray, bias: float = 0.0) -> Plugin:
     if "bias" in own:
         own["bias"] = own["bias"].at[gate].set(bias)
     return plugin.with_params(replicate({**params, "head": own}, plugin.lm.mesh))
+
+
+def shut(plugin: Plugin, prompts: Sequence[str], penalty: float = 1e-3) -> Plugin:
+    """The plug-in with a gate that says no to all of these prompts (as they are read, wrapped).
+
+    What an untrained gate should say, and says of itself in models that put a token they never
+    saw far below all others: the method without L_weight is then the target model alone.
+    """
+    found = features(plugin, prompts)
+    label, shares = np.zeros(len(prompts)), np.full(len(prompts), 1 / len(prompts))
+    has_bias = "bias" in plugin.lm.params.get("head", {})
+    row, bias, _ = regress(found, label, shares, penalty, intercept=has_bias)
+    return with_row(plugin, row, bias)

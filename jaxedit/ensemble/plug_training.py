@@ -1,8 +1,8 @@
 """The editing stage: a plug-in is fine-tuned whole on the edits, and learns to tell them apart.
 
-`fit` is Optax's Adam on all parameters, over batches of edits and unrelated questions. The state
-is a pytree; the order of the batches follows from seed and step alone, so that a run that goes on
-from a saved state ends with the same bits as one that was never broken off.
+`fit` is Optax's Adam or Muon on all parameters, over batches of edits and unrelated questions. The
+state is a pytree; the order of the batches follows from seed and step alone, so that a run that
+goes on from a saved state ends with the same bits as one that was never broken off.
 
 Edits that come in chunks are fitted one chunk after another, each on the plug-in that the last
 one left, with `replay=` a sample of the earlier edits: without them a chunk overwrites the ones
@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
+from optax.contrib import muon
 
 from jaxedit.data.fact import Fact
 from jaxedit.ensemble.plug_batches import Batches, Training
@@ -97,7 +98,7 @@ def restore(plugin: Plugin, training: Training, leaves: Sequence[np.ndarray]) ->
 
 
 def optimiser(training: Training, steps: int) -> optax.GradientTransformation:
-    """Adam with warm-up, a cosine and clipping where they are asked for."""
+    """Adam or Muon, with warm-up, a cosine and clipping where they are asked for."""
     peak = training.learning_rate
     rate = optax.warmup_cosine_decay_schedule(
         init_value=0.0 if training.warmup else peak,
@@ -107,7 +108,8 @@ def optimiser(training: Training, steps: int) -> optax.GradientTransformation:
         end_value=peak * training.final_share,
     )
     clip = optax.identity() if training.clip is None else optax.clip_by_global_norm(training.clip)
-    return optax.chain(clip, optax.adam(rate))
+    kinds = {"adam": optax.adam, "muon": partial(muon, adam_b1=0.9, adam_b2=0.95)}
+    return optax.chain(clip, kinds[training.optimiser](rate))
 
 
 def fit(

@@ -35,6 +35,7 @@ from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import Mesh, data_parallel, replicate
 
 Reading = Literal["component", "appended", "head"]
+Start = Literal["free", "mean"]
 WEIGHT = "[WEIGHT]"
 FILE = "plugin.json"  # beside config.json: which row is the gate, and how it is read
 
@@ -66,33 +67,59 @@ class Prompts(NamedTuple):
     last: Any
 
 
-def with_gate(lm: Transformer, reading: Reading = "component") -> Plugin:
+def with_gate(lm: Transformer, reading: Reading = "component", start: Start = "free") -> Plugin:
     """The model with one more row, whose id is the old vocabulary size.
 
-    Both of the row's vectors, and the head's bias where there is one, are the mean of the others:
-    as an input it is then like any token (where it is appended, or compared with other rows by
-    their embeddings), and as an output its logit is the mean one, which a trained softmax puts far
-    below that of the token it expects. That bounds nothing from above: where logits are centred,
-    as in small models, an untrained alpha is near 1/2 (see `gates.shut`).
+    In the embedding the row is the mean of the others: where it is an input (appended), or
+    compared with other rows, it is then like any token. In the head, where it is learned, it is
+
+      "free"  the direction that the other rows use least, as long as they are on average. What
+              the model writes there moves no other logit, and it is learned from at once: a row
+              near zero passes no gradient on before it has grown.
+      "mean"  the mean of the others, as libraries that resize a vocabulary do.
+
+    A bias is the mean of the others. A tied head has one row for both, the head's.
+
+    None of these shuts an untrained gate. A softmax says nothing about where its logits lie, and
+    in models whose logits are centred alpha is about 1/2 with the mean row; with the free one it
+    is anything. It takes texts to shut a gate: `gates.shut`.
 
     Raises:
-        UserError: there is no such reading.
+        UserError: there is no such reading or start.
     """
-    if reading not in get_args(Reading):
-        known = ", ".join(map(repr, get_args(Reading)))
-        raise UserError(f"reading is {reading!r}; a gate is read by one of {known}")
+    for name, value, known in (("reading", reading, Reading), ("start", start, Start)):
+        if value not in get_args(known):
+            listed = ", ".join(map(repr, get_args(known)))
+            raise UserError(f"{name} is {value!r}; a gate's is one of {listed}")
     params = {**lm.params, "embed": {**lm.params["embed"]}}
-    params["embed"]["tokens"] = _grown(lm.params["embed"]["tokens"], 0)
+    tokens = lm.params["embed"]["tokens"]
+    rows = tokens if lm.config.tied else lm.params["head"]["kernel"].T  # [V, D]
+    own = _free(rows) if start == "free" else _mean(rows)
+    params["embed"]["tokens"] = _with_row(tokens, own if lm.config.tied else _mean(tokens))
     if "head" in lm.params:
-        params["head"] = jax.tree.map(lambda leaf: _grown(leaf, -1), lm.params["head"])
+        grown = {"kernel": own, "bias": _mean(lm.params["head"].get("bias", np.zeros(1)))}
+        params["head"] = {
+            name: _with_row(leaf.T, grown[name]).T for name, leaf in lm.params["head"].items()
+        }
     config = dataclasses.replace(lm.config, vocab_size=lm.config.vocab_size + 1)
     grown = dataclasses.replace(lm, config=config, params=replicate(params, lm.mesh))
     return Plugin(grown, lm.config.vocab_size, reading)
 
 
-def _grown(leaf: Any, axis: int) -> jax.Array:
-    mean = jnp.mean(leaf, axis=axis, keepdims=True, dtype=jnp.promote_types(leaf.dtype, "float32"))
-    return jnp.concatenate([leaf, mean.astype(leaf.dtype)], axis=axis)
+def _mean(rows: Any) -> np.ndarray:
+    return np.asarray(rows, np.float64).mean(0)
+
+
+def _free(rows: Any) -> np.ndarray:
+    """The direction in which [V, D] rows have the least energy, at their mean norm; one sign."""
+    wide = np.asarray(rows, np.float64)
+    _, directions = np.linalg.eigh(wide.T @ wide)
+    least = directions[:, 0]
+    return least * np.sign(least[np.abs(least).argmax()]) * np.linalg.norm(wide, axis=1).mean()
+
+
+def _with_row(rows: Any, row: np.ndarray) -> jax.Array:
+    return jnp.concatenate([rows, jnp.asarray(row, rows.dtype)[None]])
 
 
 def without_gate(plugin: Plugin) -> Transformer:

@@ -1,4 +1,9 @@
-"""Prompt formats that come with jaxedit: questions with answers, and with thoughts before them."""
+"""Prompt formats that come with jaxedit: questions with answers, and with thoughts before them.
+
+Those of OnceEdit (Ma et al. 2025, appendix A) are part of that method: the plug-in is trained in
+them, and reads and answers in them alone, as does its target. In the second one a space stands
+after the first line's end.
+"""
 
 # What prompts are wrapped in; the answers are no subject of the data set's edits.
 QUESTIONS = """\
@@ -35,6 +40,13 @@ Answer: Al
 
 Question: {}
 Thoughts:"""
-FORMATS = {"few_shot": QUESTIONS, "reasoned": THOUGHTS}
+ONCEEDIT_ZSRE = "Answer this question:\n[Question]: {}\n[Answer]:"
+ONCEEDIT_COUNTERFACT = "Complete this half sentence.\n [Half Sentence]: {}\n[Answer]:"
+FORMATS = {
+    "few_shot": QUESTIONS,
+    "reasoned": THOUGHTS,
+    "onceedit_zsre": ONCEEDIT_ZSRE,
+    "onceedit_counterfact": ONCEEDIT_COUNTERFACT,
+}
 THOUGHTS_STOP = ("\n\n", "\nQuestion:")  # where a reasoned answer ends
 THOUGHTS_TOKENS = 128  # and is given up

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxedit.ensemble.gates import Gate, features, fit_gate, regress
+from jaxedit.ensemble.gates import Gate, features, fit_gate, regress, shut
 from jaxedit.ensemble.plugin import alpha, gate_logits, with_gate
 from jaxedit.ensemble.prompts import Unrelated
 from jaxedit.errors import UserError
@@ -49,3 +49,8 @@ def test_separable_prompts_are_told_apart():
 def test_nothing_to_tell_apart():
     with pytest.raises(UserError, match="give both"):
         fit_gate(with_gate(tiny_model()), tiny_facts(2), [])
+
+
+def test_a_gate_is_shut():
+    plugin, prompts = with_gate(tiny_model()), [fact.question for fact in tiny_facts(5)]
+    assert alpha(shut(plugin, prompts, penalty=1e-6), prompts).max() < 0.05
