@@ -15,22 +15,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxedit.ensemble import steps
 from jaxedit.ensemble.certificate import Bounds
-from jaxedit.ensemble.fusion import Ends, Fusion, choose
+from jaxedit.ensemble.fusion import Ends, Fusion
 from jaxedit.ensemble.plugin import Plugin
 from jaxedit.ensemble.relative import Space
+from jaxedit.ensemble.steps import How, Tail
 from jaxedit.ensemble.sync import Reading, Sync
 from jaxedit.models.batches import batches, check_lengths
 from jaxedit.models.cache import Cache
-from jaxedit.models.config import ModelConfig
-from jaxedit.models.forward import Params, forward
 from jaxedit.models.generate import NOTHING, SHORTEST
 from jaxedit.models.protocol import Advance
 from jaxedit.models.text import bucket, pad_batch
 from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import DATA, Mesh
 
-WIDTHS = (2, 4, 8, SHORTEST)  # of the plug-in's calls: mostly an old token changes with a new one
+WIDTHS = (1, 4, SHORTEST)  # of the plug-in's calls: mostly one new token follows one
 SLACK = 16  # slots of the plug-in's cache beyond one a new target token
 NEVER = 2.0  # an alpha that no row reaches
 
@@ -74,23 +74,6 @@ class Rules(NamedTuple):
     each_step: bool = False
 
 
-class _How(NamedTuple):
-    """What the choice of a token is compiled for."""
-
-    fusion: Fusion
-    gate: int
-    ends: Ends
-    each_step: bool
-
-
-class _Tail(NamedTuple):
-    """What the plug-in has to run; none of it in rows that have ended."""
-
-    ids: Any  # [B, K]
-    start: Any  # [B] the place of the first
-    count: Any  # [B] how many
-
-
 class _Rows(NamedTuple):
     """Some rows of a call."""
 
@@ -130,7 +113,7 @@ def decode_ids(
     made: dict[int, list[int]] = {}
     mesh = parts.target.mesh
     for group, length, each in batches([len(row) for row in rows], mesh.data, shortest=SHORTEST):
-        places = group.tolist()
+        places: list[int] = group.tolist()
         own = _Rows([prompts[i] for i in places], [rows[i] for i in places], alpha[group])
         size = min(each * mesh.data, _filled(len(places), mesh.data))
         made |= zip(places, _run(parts, own, length, size, rules), strict=True)
@@ -142,16 +125,17 @@ def decode_ids(
 def _run(parts: Parts, rows: _Rows, length: int, size: int, rules: Rules) -> list[list[int]]:
     """One batch: rows of at most ``length`` target ids, filled up to ``size``."""
     target, plug, mesh = parts.target, parts.plugin.lm, parts.target.mesh
-    how = _How(parts.fusion, parts.plugin.gate, parts.ends, rules.each_step)
+    how = How(parts.fusion, parts.plugin.gate, parts.ends, rules.each_step)
     put = functools.partial(_put, mesh)
     n = len(rows.ids)
     count = np.array([len(ids) for ids in rows.ids])
     live = np.arange(size) < n
     new: list[list[int]] = [[] for _ in rows.ids]
     readings = parts.sync.read_all(rows.prompts, new, [()] * n)
+    ends = frozenset(rules.ends)
     limit = NEVER if rules.stop_with_plug is None else rules.stop_with_plug
     alpha = put(_fill(np.asarray(rows.alpha, np.float32), size))
-    logits, cache = _begin(
+    logits, cache = steps.begin(
         target.params,
         *map(put, _left_padded(rows.ids, length, size)),
         config=target.config,
@@ -165,20 +149,22 @@ def _run(parts: Parts, rows: _Rows, length: int, size: int, rules: Rules) -> lis
             break
         tail = _tail(readings, live)
         past = _roomy(past, plug, size, int(tail.start.max()) + tail.ids.shape[1], rules, put)
-        heard, past = _hear(plug.params, _Tail(*map(put, tail)), past, config=plug.config)
+        heard, past = steps.hear(plug.params, Tail(*map(put, tail)), past, config=plug.config)
         both = logits, heard
-        token = _choose((parts.space, parts.bounds), both, alpha, np.float32(limit), how=how)
+        token = steps.choose_next(
+            (parts.space, parts.bounds), both, alpha, np.float32(limit), how=how
+        )
         at = _fill(count + step, size)
         if step + 1 < rules.max_new_tokens:
             more = live & (at < target.config.max_positions)
-            logits, cache = _go_on(
+            logits, cache = steps.go_on(
                 target.params, token, put(more), put(at), cache, config=target.config
             )
         chosen = np.asarray(token)
         for i in np.flatnonzero(live):
             if chosen[i] != NOTHING:
                 new[i].append(int(chosen[i]))
-            over = chosen[i] == NOTHING or chosen[i] in rules.ends
+            over = chosen[i] == NOTHING or int(chosen[i]) in ends
             live[i] = not over and at[i] < target.config.max_positions
         readings = _read(parts.sync, rows.prompts, new, readings, live)
     return new
@@ -202,7 +188,7 @@ def _read(
     return found
 
 
-def _tail(readings: Sequence[Reading], live: np.ndarray) -> _Tail:
+def _tail(readings: Sequence[Reading], live: np.ndarray) -> Tail:
     """What the rows that go on have to run, in one of few widths."""
     size = len(live)
     start, count = np.zeros(size, np.int32), np.zeros(size, np.int32)
@@ -215,7 +201,7 @@ def _tail(readings: Sequence[Reading], live: np.ndarray) -> _Tail:
     for i, tail in enumerate(tails):
         ids[i, : len(tail)] = tail
         start[i], count[i] = (readings[i].kept if tail else 0), len(tail)
-    return _Tail(ids, start, count)
+    return Tail(ids, start, count)
 
 
 def _roomy(
@@ -229,92 +215,7 @@ def _roomy(
         empty = Cache.empty(plug.config, rows, slots, dtype)
         return jax.tree.map(lambda x: put(jnp.copy(x)), empty)
     more = bucket(needed + SLACK) - past.positions.shape[1]
-    return past if needed <= past.positions.shape[1] else _longer(past, more=more)
-
-
-@functools.partial(jax.jit, static_argnames=("config", "slots"))
-def _begin(
-    params: Params, ids: jax.Array, mask: jax.Array, *, config: ModelConfig, slots: int
-) -> tuple[jax.Array, Cache]:
-    """ids [B, T] padded on the left -> logits [B, V] behind them, and a cache that holds them."""
-    rows, length = ids.shape
-    positions = jnp.where(mask, jnp.cumsum(mask, axis=1, dtype=jnp.int32) - 1, -1)
-    last = jnp.full((rows, 1), length - 1, jnp.int32)
-    out = forward(config, params, ids, mask, logits_at=last)
-    empty = Cache.empty(config, rows, slots, out.kv[0][0].dtype)
-    assert out.logits is not None
-    return out.logits[:, 0], empty.write(out.kv, positions, 0)
-
-
-@functools.partial(jax.jit, static_argnames="config", donate_argnames="cache")
-def _go_on(
-    params: Params,
-    token: jax.Array,
-    live: jax.Array,
-    at: jax.Array,
-    cache: Cache,
-    *,
-    config: ModelConfig,
-) -> tuple[jax.Array, Cache]:
-    """One token [B] at positions ``at`` [B], in the first free slot -> logits [B, V], the cache."""
-    ids, at = jnp.maximum(token, 0)[:, None], at[:, None]
-    out = forward(config, params, ids, live[:, None], positions=at, cache=cache)
-    written = jnp.any(cache.positions >= 0, axis=0)  # [S]: by rows that are as long as any
-    slot = cache.positions.shape[1] - jnp.argmax(written[::-1])
-    assert out.logits is not None
-    return out.logits[:, 0], cache.write(out.kv, jnp.where(live[:, None], at, -1), slot)
-
-
-@functools.partial(jax.jit, static_argnames="config", donate_argnames="past")
-def _hear(
-    params: Params, tail: _Tail, past: Cache, *, config: ModelConfig
-) -> tuple[jax.Array, Cache]:
-    """The plug-in's new ids -> its logits [B, V] behind them, and its cache with them."""
-    column = jnp.arange(tail.ids.shape[1], dtype=jnp.int32)[None]
-    real = column < tail.count[:, None]
-    positions = jnp.where(real, tail.start[:, None] + column, -1)
-    last = jnp.maximum(tail.count - 1, 0)[:, None]
-    past = past.before(tail.start)
-    out = forward(config, params, tail.ids, real, positions=positions, logits_at=last, cache=past)
-    assert out.logits is not None
-    return out.logits[:, 0], past.write(out.kv, positions, tail.start)
-
-
-@functools.partial(jax.jit, static_argnames="how")
-def _choose(
-    space: tuple[Space, Bounds | None],
-    logits: tuple[jax.Array, jax.Array],
-    alpha: jax.Array,
-    limit: Any,
-    *,
-    how: _How,
-) -> jax.Array:
-    """Both models' logits [B, V] -> the target's next token [B].
-
-    NOTHING where the row ends without one: as the plug-in would end it, with an alpha of ``limit``
-    or more, and the target has no token for that.
-    """
-    own, heard = logits
-    if how.each_step:
-        alpha = jax.nn.sigmoid(heard[:, how.gate])
-    token = choose(
-        how.fusion, space[0], own, heard, alpha, gate_id=how.gate, ends=how.ends, bounds=space[1]
-    )
-    best = jnp.argmax(heard.at[:, how.gate].set(-jnp.inf), axis=-1)
-    ended = jnp.isin(best, jnp.asarray(how.ends.plug, jnp.int32)) & (alpha >= limit)
-    end = how.ends.target[0] if how.ends.target else NOTHING
-    return jnp.where(ended, end, token).astype(jnp.int32)
-
-
-@functools.partial(jax.jit, static_argnames="more")
-def _longer(past: Cache, *, more: int) -> Cache:
-    """The same with free slots at its end."""
-
-    def pad(x: jax.Array, value: int) -> jax.Array:
-        return jnp.pad(x, [(0, 0), (0, more)] + [(0, 0)] * (x.ndim - 2), constant_values=value)
-
-    k, v = jax.tree.map(lambda x: pad(x, 0), (past.k, past.v))
-    return Cache(k, v, pad(past.positions, -1))
+    return past if needed <= past.positions.shape[1] else steps.longer(past, more=more)
 
 
 def _left_padded(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxedit.ensemble import decode
+from jaxedit.ensemble import decode, steps
 from jaxedit.ensemble.decode import Parts, Rules, decode_ids
 from jaxedit.ensemble.fusion import Fusion, choose
 from jaxedit.ensemble.sync import Sync
@@ -90,7 +90,7 @@ def test_the_plug_ins_cache_is_rolled_back_to_what_it_still_reads() -> None:
         tail = decode._tail([read] * 4, np.arange(4) < 3)
         needed = int(tail.start.max()) + tail.ids.shape[1]
         past = decode._roomy(past, lm, 4, needed, Rules((), 1), lambda x: x)
-        logits, past = decode._hear(lm.params, tail, past, config=lm.config)
+        logits, past = steps.hear(lm.params, tail, past, config=lm.config)
         expected = np.repeat(last_logits(lm, read.ids), 3, axis=0)
         np.testing.assert_allclose(logits[:3], expected, atol=2e-4)
         held = np.asarray(past.positions)
@@ -147,7 +147,7 @@ def test_eight_devices_say_what_one_says() -> None:
 
 def test_nothing_is_compiled_anew_for_more_of_the_same() -> None:
     made_of = parts()
-    programs: list[Any] = [decode._begin, decode._go_on, decode._hear, decode._choose]
+    programs: list[Any] = [steps.begin, steps.go_on, steps.hear, steps.choose_next]
     run(made_of, Rules((), NEW))
     sizes = [program._cache_size() for program in programs]
     run(made_of, Rules((), NEW), ALPHA[::-1], PROMPTS[::-1])

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxedit.ensemble import decode, forced
 from jaxedit.ensemble import ensemble as module
+from jaxedit.ensemble import forced, steps
 from jaxedit.ensemble.ensemble import Ensemble
 from jaxedit.ensemble.fusion import Ends, Fusion, choose
 from jaxedit.ensemble.plugin import alpha
@@ -85,7 +85,7 @@ def test_each_step_reads_the_gate_anew() -> None:
 
 
 def test_below_the_guard_the_target_speaks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "_hear", None)  # the plug-in does not run
+    monkeypatch.setattr(steps, "hear", None)  # the plug-in does not run
     monkeypatch.setattr(forced, "_choose", None)
     lm = ensemble(alpha=0.3, guard=0.5)
     assert lm.continuations(PROMPTS, 5) == target().continuations(PROMPTS, 5)
@@ -109,6 +109,11 @@ def test_the_guard_parts_rows_and_keeps_their_order() -> None:
         expected = other if gate < middle else joint
         assert one.predicted_ids.tolist() == expected.predicted_ids.tolist()
     assert sum(done) == len(PROMPTS)
+
+
+def test_a_certificate_changes_nothing() -> None:
+    made = ensemble(alpha=0.6, certified=True).continuations(PROMPTS, 5)
+    assert made == ensemble(alpha=0.6).continuations(PROMPTS, 5)
 
 
 def test_stop_strings_cut_the_text() -> None:
