@@ -139,6 +139,7 @@ def test_rows_end_where_positions_do() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_eight_devices_say_what_one_says() -> None:
     made_of = parts()
     many = made_of._replace(target=target(8), plugin=plugin(8))
