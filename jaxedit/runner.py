@@ -279,7 +279,7 @@ def _edit_records(facts: Sequence[Fact], update: driver.Update) -> Iterator[dict
     after = {
         answer.asked.fact: float(np.exp(sum(answer.logprobs)))
         for answer in update.immediate
-        if answer.asked.role == "edit"
+        if answer.asked.role == "edit" and answer.logprobs
     }
     for row, place in enumerate(range(update.turn.start, update.turn.stop)):
         yield {

@@ -8,6 +8,7 @@ import pytest
 
 from jaxedit.config import run_config
 from jaxedit.data.fact import Question
+from jaxedit.downstream import run_world_tests
 from jaxedit.ensemble.ensemble import Ensemble
 from jaxedit.errors import UserError
 from jaxedit.evaluation import evaluate, find_arm, in_target, of_run, reopen
@@ -102,6 +103,11 @@ def test_a_target_that_is_added_later(finished: Path, inputs: Path):
     [modes] = arms["onceedit"]["targets"].values()
     assert [s.to_dict() for s in scores] == modes["dw_ee"]
     assert {a.logprobs for a in answers} == {()}
+    ensemble = in_target(plug, experiment, arm, str(inputs / "model")).lm
+    with pytest.raises(UserError, match="defines no likelihoods of given tokens"):
+        run_world_tests(ensemble, limit=2)
+    with pytest.raises(UserError, match="defines no likelihoods"):
+        ensemble.loglikelihood(["Mira"])
 
 
 def test_what_is_no_mode_or_no_plugin_is_refused(inputs: Path, finished: Path, tmp_path: Path):

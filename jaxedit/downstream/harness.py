@@ -27,7 +27,7 @@ from tqdm import tqdm
 from jaxedit.cli import BAD_INPUT
 from jaxedit.errors import UserError
 from jaxedit.models.loading import load_model
-from jaxedit.models.protocol import LanguageModel, Row
+from jaxedit.models.protocol import LanguageModel, Row, total_logprob
 
 DEFAULT_NEW_TOKENS = 256  # the harness's own
 
@@ -124,7 +124,7 @@ class HarnessModel(TemplateLM):
             scored = self.lm.score_rows(rows, advance)
         sums, greedy = [0.0] * len(requests), [True] * len(requests)
         for i, forced in zip(owners, scored, strict=True):
-            sums[i] += float(forced.logprobs.sum(dtype="float64"))
+            sums[i] += total_logprob(forced)
             greedy[i] &= bool((forced.predicted_ids == forced.target_ids).all())
         made = list(zip(sums, greedy, strict=True))
         for (texts, _, _), one in zip(requests, made, strict=True):

@@ -15,6 +15,7 @@ from jaxedit.data.factworld.downstream import downstream, statements
 from jaxedit.data.factworld.world import World
 from jaxedit.downstream.items import Item, Taken
 from jaxedit.metrics.records import code_version
+from jaxedit.models.protocol import total_logprob
 from jaxedit.progress import progress
 
 EACH = 50  # items a test
@@ -88,7 +89,7 @@ def _loglikelihoods(lm: Any, asked: Sequence[Choice]) -> list[tuple[float, bool]
         forced = lm.teacher_forced(prompts, choices, advance)
     return [
         (
-            float(one.logprobs.sum(dtype=np.float64)),
+            total_logprob(one),
             bool((one.predicted_ids == one.target_ids).all()),
         )
         for one in forced

@@ -140,8 +140,10 @@ def essence(
     ]
 
 
-def foreseen(answer: Answer, _: Answer | None = None) -> float:
+def foreseen(answer: Answer, _: Answer | None = None) -> float | None:
     """Perplexity as published: the N - 1 predicted tokens' loss divided by N."""
+    if not answer.logprobs:
+        return None
     loss = -sum(answer.logprobs) / (len(answer.logprobs) + 1)
     return math.exp(min(loss, -LOWEST))
 

@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from jaxedit.errors import UserError
 from jaxedit.models.text import Tokenizer
 
 Advance = Callable[[int], object]  # told how many rows were done since it was last called
@@ -16,7 +17,21 @@ class TeacherForced(NamedTuple):
 
     target_ids: np.ndarray  # int32
     predicted_ids: np.ndarray  # int32, the most probable token at each place
-    logprobs: np.ndarray  # float, log p of each target token in nats
+    logprobs: np.ndarray  # float, log p of each target token in nats; empty if there are none
+
+
+def total_logprob(forced: TeacherForced) -> float:
+    """log p of the whole target, in nats.
+
+    Raises:
+        UserError: the model that said it defines no likelihoods.
+    """
+    if len(forced.logprobs) != len(forced.target_ids):
+        raise UserError(
+            "the model defines no likelihoods of given tokens (a mixture of two vocabularies has "
+            "none), which this compares; evaluate one of its parts"
+        )
+    return float(np.sum(forced.logprobs, dtype=np.float64))
 
 
 class Continuation(NamedTuple):
