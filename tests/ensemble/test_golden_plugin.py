@@ -67,7 +67,7 @@ def test_losses_and_gradients(path, name, reading):
     )
     with jax.default_matmul_precision("highest"):
         (total, made), gradient = jax.jit(jax.value_and_grad(objective, has_aux=True))(params)
-        by_example = objective(params, mean="example")[1].generation
+        by_example = jax.jit(partial(objective, mean="example"))(params)[1].generation
     gated = np.asarray(made.gate)[np.asarray(batch.gated)]
     leaves = jax.tree.leaves(gradient)
     ours = {
@@ -82,8 +82,8 @@ def test_losses_and_gradients(path, name, reading):
     }
     for what, value in ours.items():
         theirs = arrays[f"{name}/{what}"]
-        scale = max(np.abs(theirs).max(), 1e-30)
-        np.testing.assert_allclose(value, theirs, rtol=RTOL, atol=RTOL * scale, err_msg=what)
+        tiny = 1e-6 * np.abs(theirs).max()  # for entries of a gradient that cancel to nearly 0
+        np.testing.assert_allclose(value, theirs, rtol=RTOL, atol=tiny, err_msg=what)
 
 
 @pytest.mark.skipif(not FILES, reason="no arrays of a plug-in's training")
