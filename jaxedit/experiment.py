@@ -305,9 +305,10 @@ def arm_settings(config: RunConfig, arm: ArmConfig, model: ModelConfig) -> dict[
             ) from error
         found = {}
     found.pop("legacy_targets", None)  # the whole run's, in its config
-    if "values" in found and "values" in given:
-        changes = {name: getattr(given["values"], name) for name in arm.settings["values"]}
-        given["values"] = dataclasses.replace(found["values"], **changes)
+    for group in ("values", "training"):  # what is given of them, over what comes with the model
+        if group in found and group in given:
+            changes = {name: getattr(given[group], name) for name in arm.settings[group]}
+            given[group] = dataclasses.replace(found[group], **changes)
     layers = found.get("layers", ()) if layers is None else layers
     if arm.method == ONCEEDIT:  # prompts are wrapped alike in training and in every answer
         training = given.get("training") or found.get("training") or Training()
