@@ -1,4 +1,4 @@
-"""Edit one small plug-in, update two different models: OnceEdit, measured in two minutes.
+"""Edit one small plug-in, update two different models: OnceEdit in a few minutes.
 
     python -m jaxedit.run --config=configs/quickstart_onceedit.py --workdir=out/onceedit
 
@@ -25,6 +25,7 @@ def get_config(variant: str = "") -> ConfigDict:
     )
     config.model = "embedded:plugin"
     config.ensemble.targets = ("embedded:gptj", "embedded:llama")
+    config.ensemble.unrelated.limit = 400
 
     config.facts.source = "embedded:gptj"
     config.facts.limit = 100

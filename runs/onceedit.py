@@ -67,6 +67,7 @@ def of(weight: float) -> dict:
 def plugged(some: dict, *, checkpoint_every: int = FACTS, **ensemble) -> ConfigDict:
     config = run("embedded:plugin", some)
     config.ensemble.targets = TARGETS
+    config.ensemble.unrelated.limit = 400
     for name, value in ensemble.items():
         config.ensemble[name] = value
     config.checkpoint_every = checkpoint_every
