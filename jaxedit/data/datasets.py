@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from absl import logging
@@ -63,6 +63,15 @@ class Loaded:
         return [fact for case in self.cases for fact in case.facts]
 
 
+class _Draw(NamedTuple):
+    """Which records, and in which order; see `load_facts`."""
+
+    limit: int | None
+    seed: int | None
+    order: Order | None
+    split: Split | None
+
+
 def load_facts(
     source: str,
     path: str | Path | None = None,
@@ -95,14 +104,15 @@ def load_facts(
             who publishes it), a broken file, no usable record, a limit below one.
     """
     _check(limit, seed, order, split)
+    drawn = _Draw(limit, seed, order, split)
     if source in OWN:
-        loaded = _own(source, path, limit, seed, order, split)
+        loaded = _own(source, path, drawn)
     elif source in MQD:
-        loaded = _mqd(source, path, limit, seed, order, split)
+        loaded = _mqd(source, path, drawn)
     elif source.startswith("embedded:"):
-        loaded = _embedded(source.removeprefix("embedded:"), limit, seed, split)
+        loaded = _embedded(source.removeprefix("embedded:"), drawn)
     else:
-        loaded = _named(source, path, limit, seed, order, split)
+        loaded = _named(source, path, drawn)
     if limit is not None and len(loaded.cases) < limit:
         where = loaded.file or source
         logging.warning("%s: %d records were asked for, it has %d", where, limit, len(loaded.cases))
@@ -132,14 +142,8 @@ def draw(count: int, seed: int | None = None, split: Split | None = None) -> lis
     return sorted(permuted[start:stop]) if seed is None else permuted[start:stop]
 
 
-def _own(
-    source: str,
-    path: str | Path | None,
-    limit: int | None,
-    seed: int | None,
-    order: Order | None,
-    split: Split | None,
-) -> Loaded:
+def _own(source: str, path: str | Path | None, drawn: _Draw) -> Loaded:
+    limit, seed, order, split = drawn
     if path is None:
         raise UserError(f'source "{source}" needs the path of a file')
     facts = read_facts(path)
@@ -150,15 +154,9 @@ def _own(
     return Loaded(cases, [], len(facts), len(facts), file=str(path))
 
 
-def _mqd(
-    source: str,
-    path: str | Path | None,
-    limit: int | None,
-    seed: int | None,
-    order: Order | None,
-    split: Split | None,
-) -> Loaded:
+def _mqd(source: str, path: str | Path | None, drawn: _Draw) -> Loaded:
     """A form of MQD; the seed draws its records, which have no order of their own."""
+    limit, seed, order, split = drawn
     if path is None:
         raise UserError(f'source "{source}" needs the path of a file of ATOMIC')
     if order == "file":
@@ -173,8 +171,9 @@ def _mqd(
     return Loaded(cases, [], read, read, notes=notes, file=str(path))
 
 
-def _embedded(model: str, limit: int | None, seed: int | None, split: Split | None) -> Loaded:
+def _embedded(model: str, drawn: _Draw) -> Loaded:
     """Edits of the world that every embedded model was trained on."""
+    limit, seed, _, split = drawn
     if model not in EMBEDDED:
         known = ", ".join(f"embedded:{name}" for name in EMBEDDED)
         raise UserError(f"unknown source of facts 'embedded:{model}'; known are {known}")
@@ -189,14 +188,8 @@ def _embedded(model: str, limit: int | None, seed: int | None, split: Split | No
     return Loaded(list(map(Case.of, facts)), [], size, size)
 
 
-def _named(
-    source: str,
-    path: str | Path | None,
-    limit: int | None,
-    seed: int | None,
-    order: Order | None,
-    split: Split | None,
-) -> Loaded:
+def _named(source: str, path: str | Path | None, drawn: _Draw) -> Loaded:
+    limit, seed, order, split = drawn
     file = catalogue.find(source, path)
     dataset = catalogue.dataset(source)
     records = read_records(file)

@@ -20,7 +20,6 @@ import hashlib
 import re
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import tokenizers
@@ -28,7 +27,6 @@ import tokenizers
 from jaxedit.errors import UserError
 from jaxedit.models.text import Tokenizer
 
-Rule = Literal["deepen", "bytes"]
 RULES = ("deepen", "bytes")
 SPACE = "▁"  # of SentencePiece vocabularies
 BYTE_SPACE = "Ġ"  # of byte-level ones

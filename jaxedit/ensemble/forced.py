@@ -19,10 +19,10 @@ from jaxedit.ensemble.fusion import Ends, Fusion, choose
 from jaxedit.ensemble.relative import Space
 from jaxedit.models.batches import check_lengths, rows_per_device
 from jaxedit.models.config import ModelConfig
-from jaxedit.models.forward import Params, forward, head
-from jaxedit.models.packed import Batch, apart, filled, laid_out, trees
+from jaxedit.models.forward import Params, head
+from jaxedit.models.packed import Batch, filled, laid_out, trees
 from jaxedit.models.protocol import Row
-from jaxedit.models.scoring import BIG, TOKENS
+from jaxedit.models.scoring import BIG, TOKENS, packed_hidden
 from jaxedit.models.text import common_prefix
 from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import data_parallel
@@ -126,16 +126,8 @@ def hidden(lm: Transformer, rows: Sequence[Row]) -> list[np.ndarray]:
 
 def _hidden(params: Params, batch: Batch, *, config: ModelConfig) -> jax.Array:
     """[B, W, D] the last layer's output at the columns ``at``, anything where there is none."""
-    out = forward(
-        config,
-        params,
-        batch.ids,
-        batch.positions >= 0,
-        positions=batch.positions,
-        knockout=dict.fromkeys(range(config.n_layers), apart(batch)),
-        logits_at=False,
-    )
-    return jnp.take_along_axis(out.hidden, jnp.maximum(batch.at, 0)[..., None], axis=1)
+    hidden = packed_hidden(config, params, batch)
+    return jnp.take_along_axis(hidden, jnp.maximum(batch.at, 0)[..., None], axis=1)
 
 
 def _choose(

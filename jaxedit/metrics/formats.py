@@ -48,5 +48,3 @@ FORMATS = {
     "onceedit_zsre": ONCEEDIT_ZSRE,
     "onceedit_counterfact": ONCEEDIT_COUNTERFACT,
 }
-THOUGHTS_STOP = ("\n\n", "\nQuestion:")  # where a reasoned answer ends
-THOUGHTS_TOKENS = 128  # and is given up

@@ -87,8 +87,12 @@ PROTOCOLS = {
         max_new_tokens=fluency.TOKENS,
         stop=(),
     ),
+    fluency.ESSENCE: Protocol(
+        "ROME's: perplexity of texts about the subjects, which `fluency.essence` is given",
+        fluency.ESSENCE_MEASURES,
+    ),
 }
-OTHERS = tuple(name for name in PROTOCOLS if name != OURS)
+OTHERS = tuple(name for name, protocol in PROTOCOLS.items() if protocol.ask is not None)
 
 
 def check_protocol(name: str, where: str) -> None:

@@ -54,9 +54,9 @@ def score_ids(
     return made
 
 
-def _score(params: Params, batch: Batch, *, config: ModelConfig) -> tuple[jax.Array, jax.Array]:
-    """Most probable tokens [B, W] and log p of the labels [B, W], whatever where ``at`` is -1."""
-    hidden = forward(
+def packed_hidden(config: ModelConfig, params: Params, batch: Batch) -> jax.Array:
+    """[B, W, D], the last layer's output for rows of packed trees."""
+    return forward(
         config,
         params,
         batch.ids,
@@ -65,6 +65,11 @@ def _score(params: Params, batch: Batch, *, config: ModelConfig) -> tuple[jax.Ar
         knockout=dict.fromkeys(range(config.n_layers), apart(batch)),
         logits_at=False,
     ).hidden
+
+
+def _score(params: Params, batch: Batch, *, config: ModelConfig) -> tuple[jax.Array, jax.Array]:
+    """Most probable tokens [B, W] and log p of the labels [B, W], whatever where ``at`` is -1."""
+    hidden = packed_hidden(config, params, batch)
     rows, width, depth = hidden.shape
     hidden = hidden.reshape(-1, depth)
     start = width * jnp.arange(rows, dtype=jnp.int32)[:, None]

@@ -195,3 +195,5 @@ def test_essence_divides_by_all_tokens():
     (found,) = scores(made[:1], measures=ESSENCE_MEASURES)
     assert found.value == pytest.approx(4 ** (2 / 3))
     assert (found.metric, found.protocol) == ("essence", "essence")
+    # What a run keeps beside other answers is reduced with them.
+    assert scores(made[:1]) == [found]
