@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +17,14 @@ class Cache:
     """Slots of past tokens: ``k`` and ``v`` one [B, S, Hkv, Dh] a layer (None: layer not kept).
 
     ``positions`` [B, S] int32 says which position a slot holds, -1 that it is empty. Slots may
-    be in any order: attention goes by position. Keys are stored after rotary.
+    be in any order: attention goes by position. Keys are stored after rotary. ``memory`` is what
+    adapters keep of the past, by layer and linear (``Output.aux``).
     """
 
     k: tuple[jax.Array | None, ...]
     v: tuple[jax.Array | None, ...]
     positions: jax.Array
+    memory: Mapping[tuple[int, str], Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def empty(cls, config: ModelConfig, rows: int, slots: int, dtype) -> "Cache":
@@ -69,4 +72,8 @@ class Cache:
         v = tuple(put(self.v[i], kv.get(i, none)[1]) for i in layers)
         placed = put(self.positions, positions)
         assert placed is not None
-        return Cache(k, v, placed)
+        return dataclasses.replace(self, k=k, v=v, positions=placed)
+
+    def remember(self, memory: Mapping[tuple[int, str], Any]) -> "Cache":
+        """With what the adapters gave besides their outputs in the last call."""
+        return dataclasses.replace(self, memory=memory)

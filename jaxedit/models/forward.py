@@ -12,7 +12,16 @@ from jaxedit.models.cache import Cache
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.families import FAMILIES
 from jaxedit.models.layers import KV, Attend, Embed, Head, rotary_tables, visibility
-from jaxedit.models.sites import Adapters, Add, Context, Interventions, LayerSites, Set, Tap
+from jaxedit.models.sites import (
+    Adapters,
+    Add,
+    Context,
+    Interventions,
+    LayerSites,
+    Set,
+    Tap,
+    carried,
+)
 
 Params = Mapping[str, Any]
 
@@ -44,6 +53,7 @@ def forward(
     adapters: Adapters | None = None,
     cache: Cache | None = None,
     knockout: Mapping[int, jax.Array] | None = None,
+    prompt: jax.Array | None = None,
 ) -> Output:
     """Run layers ``start`` to ``stop - 1`` and, if ``stop`` is None, the final norm and head.
 
@@ -59,12 +69,15 @@ def forward(
         tokens before it. Pads get -1 whatever is given.
       logits_at: [B, P] int32 indices along T where logits are wanted; None: everywhere;
         False: nowhere.
-      taps, add, sets, adapters: see sites.py. Taps come back in ``Output.taps``.
+      taps, add, sets, adapters: see sites.py. Taps come back in ``Output.taps``. Adapters that
+        travel with the parameters take part besides those that are given.
       cache: past tokens. A new token sees every cached and every new token whose position is
         between 0 and its own (and inside the sliding window), so a suffix may start at a
         different position in each row. The cache is not written: see ``Cache.write``.
       knockout: by layer, bool [B, T, S + T]: attention edges to cut, from a new token to a
         cached (S, first) or new token. A token with no edge left gets zeros from attention.
+      prompt: bool [B, T]: tokens that were given, not answered; only adapters ask for it. By
+        default all of a call without a cache and none of one with it.
 
     Raises:
       ValueError: a site, layer or combination that does not exist (at trace time).
@@ -74,9 +87,12 @@ def forward(
         raise ValueError(f"no layers {start} to {end} in a model of {config.n_layers}")
     if hidden is None and (ids is None or start):
         raise ValueError(f"starting at layer {start} needs " + ("hidden" if start else "ids"))
-    what = Interventions(tuple(taps), tuple(add), tuple(sets), adapters or {})
+    own = {at: adapter for at, adapter in carried(params).items() if start <= at[0] < end}
+    what = Interventions(tuple(taps), tuple(add), tuple(sets), {**own, **(adapters or {})})
     what.check(range(start, end), FAMILIES[config.hf_type].linears)
     mask = mask.astype(bool)
+    if prompt is None:
+        prompt = mask if cache is None else jnp.zeros_like(mask)
     if positions is None:
         positions = jnp.cumsum(mask, axis=1, dtype=jnp.int32) - 1
     positions = jnp.where(mask, positions, -1).astype(jnp.int32)
@@ -94,7 +110,8 @@ def forward(
     kv: dict[int, KV] = {}
     aux: dict[tuple[int, str], Any] = {}
     for layer in range(start, end):
-        sites = LayerSites(layer, what, Context(layer, mask, positions))
+        context = Context(layer, mask, positions, prompt & mask)
+        sites = LayerSites(layer, what, context, {} if cache is None else cache.memory)
         seen = visible & ~knockout[layer] if knockout and layer in knockout else visible
         attend = Attend(seen, rotary, None if cache is None else cache.layer(layer))
         h = sites.visit("block.in", h)
@@ -163,7 +180,7 @@ def _nothing(config: ModelConfig) -> tuple[jax.Array, jax.Array, Attend, LayerSi
     """A text of one token, for modules that want to see one before they make parameters."""
     ids, see = jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1, 1), bool)
     attend = Attend(see, rotary_tables(config, ids, jnp.float32), None)
-    sites = LayerSites(0, Interventions(), Context(0, see[0], ids))
+    sites = LayerSites(0, Interventions(), Context(0, see[0], ids, see[0]))
     return ids, jnp.zeros((1, 1, config.d_model), jnp.float32), attend, sites
 
 

@@ -132,14 +132,14 @@ def _decode(
         ids = jnp.maximum(state.token, 0)[:, None]
         out = forward(config, params, ids, live, positions=at, cache=state.cache)
         slot = length + state.step - 1
-        cache = state.cache.write(out.kv, jnp.where(live, at, -1), slot)
+        cache = state.cache.write(out.kv, jnp.where(live, at, -1), slot).remember(out.aux)
         assert out.logits is not None
         return take(state.step, out.logits[:, 0], state.tokens, state.done, cache)
 
     assert first.logits is not None
     tokens = jnp.full((rows, slots), NOTHING, jnp.int32)
     none_done = jnp.zeros((rows,), bool)
-    filled = empty.write(first.kv, positions, 0)
+    filled = empty.write(first.kv, positions, 0).remember(first.aux)
     start = take(jnp.zeros((), jnp.int32), first.logits[:, 0], tokens, none_done, filled)
     return jax.lax.while_loop(more, body, start).tokens
 

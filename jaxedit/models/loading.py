@@ -21,6 +21,7 @@ from jaxedit.models import families
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.families import Weight
 from jaxedit.models.forward import param_shapes
+from jaxedit.models.sites import ADAPTERS
 from jaxedit.models.stored import SINGLE, Stored, open_stored
 from jaxedit.models.text import Tokenizer, read_json
 from jaxedit.models.transformer import Transformer
@@ -183,9 +184,17 @@ def _check_dtype(dtype: str) -> None:
 def save_hf(lm: Transformer, directory: str | Path) -> None:
     """Write config.json, model.safetensors and the tokenizer's files; a reader sees all or none.
 
+    Raises UserError if adapters travel with the parameters.
+
     Every tensor keeps its dtype, so float32 leaves among bfloat16 ones stay float32
     (``load_model(directory, dtype="auto")`` reads them back as they are).
     """
+    if ADAPTERS in lm.params:
+        names = ", ".join(lm.params[ADAPTERS])
+        raise UserError(
+            f"{lm.name}: an edit that stands beside the weights, in {names}, has no place in a "
+            "Hugging Face directory; keep it with save()"
+        )
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     raw = families.write_config(lm.config)

@@ -66,15 +66,21 @@ class Place(NamedTuple):
     owners: list[int]
 
 
-def trees(rows: Sequence[Row]) -> Iterator[Tree]:
-    """Rows that begin with the same ids[:n] as one tree, or as several if it grew too long."""
+def trees(rows: Sequence[Row], *, single: bool = False) -> Iterator[Tree]:
+    """Rows that begin with the same ids[:n] as one tree, or as several if it grew too long.
+
+    With ``single``, texts (n is 1: nothing but their beginning is given) are trees of their own.
+    """
     found: dict[Ids, dict[Ids, list[int]]] = {}
     for index, (ids, n) in enumerate(rows):
         if len(ids) > n:
             branches = found.setdefault(tuple(ids[:n]), {})
             branches.setdefault(tuple(ids[n:]), []).append(index)
     for trunk, branches in found.items():
-        yield from _cut(trunk, branches)
+        if single and len(trunk) == 1:
+            yield from (Tree(trunk, (branch,), (owners,)) for branch, owners in branches.items())
+        else:
+            yield from _cut(trunk, branches)
 
 
 def _cut(trunk: Ids, branches: Mapping[Ids, list[int]]) -> Iterator[Tree]:
@@ -90,8 +96,11 @@ def _cut(trunk: Ids, branches: Mapping[Ids, list[int]]) -> Iterator[Tree]:
     yield Tree(trunk, tuple(kept), tuple(branches[each] for each in kept))
 
 
-def filled(made: Iterable[Tree]) -> Iterator[tuple[int, list[Tree]]]:
-    """(width, trees) of each row, the widest first; a row takes the largest that still fits."""
+def filled(made: Iterable[Tree], *, single: bool = False) -> Iterator[tuple[int, list[Tree]]]:
+    """(width, trees) of each row, the widest first; a row takes the largest that still fits.
+
+    With ``single`` every tree has a row of its own.
+    """
     by_size: dict[int, list[Tree]] = {}
     for tree in made:
         by_size.setdefault(tree.size, []).append(tree)
@@ -106,7 +115,7 @@ def filled(made: Iterable[Tree]) -> Iterator[tuple[int, list[Tree]]]:
             place = bisect.bisect_right(sizes, room) - 1
             size = sizes[place]
             row.append(by_size[size].pop())
-            room -= size
+            room = 0 if single else room - size
             if not by_size[size]:
                 del sizes[place]
         yield width, row
@@ -122,6 +131,13 @@ def laid_out(rows: Sequence[Sequence[Tree]], width: int) -> tuple[Batch, list[Pl
             leaf[i, : len(values)] = values
         places += [Place(i, *each) for each in found]
     return Batch(*batch), places
+
+
+def prompts(batch: Batch) -> jax.Array:
+    """[B, W] bool, for rows of one tree each: its trunk, and all that runs of a text."""
+    trunk = batch.stretch == 0
+    text = trunk.sum(axis=1, keepdims=True) == 1
+    return trunk | (text & (batch.stretch >= 0))
 
 
 def apart(batch: Batch) -> jax.Array:

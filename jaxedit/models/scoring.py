@@ -10,8 +10,9 @@ import numpy as np
 from jaxedit.models.batches import check_lengths, rows_per_device
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import Params, forward, head
-from jaxedit.models.packed import Batch, apart, filled, laid_out, trees
+from jaxedit.models.packed import Batch, apart, filled, laid_out, prompts, trees
 from jaxedit.models.protocol import Advance, Row, TeacherForced
+from jaxedit.models.sites import ADAPTERS
 from jaxedit.sharding import Mesh, data_parallel
 
 TOKENS = {"cpu": 2048}  # that one device takes in one call, where not as many as BIG
@@ -29,14 +30,18 @@ def score_ids(
     """For each (ids, n) the tokens ids[n:], each given all before it; n must be at least 1.
 
     Rows with the same ids[:n] run it once (see packed.py). A row's last token is predicted and
-    never fed, so that a row may have one token more than the model has positions. ``advance`` is
-    called after each batch with its number of rows. Raises UserError if a row is longer.
+    never fed, so that a row may have one token more than the model has positions. Where adapters
+    travel with the parameters, no two prompts share a row: an adapter may judge by the whole of
+    one. ``advance`` is called after each batch with its number of rows. Raises UserError if a row
+    is longer.
     """
     check_lengths([ids[:-1] for ids, _ in rows], config.max_positions)
     nothing = np.zeros(0, np.int32)
     made = [TeacherForced(nothing, nothing, np.zeros(0, np.float32)) for _ in rows]
     tokens = TOKENS.get(mesh.devices[0].platform, BIG)
-    for width, alike in itertools.groupby(filled(trees(rows)), key=lambda row: row[0]):
+    single = ADAPTERS in params
+    laid = filled(trees(rows, single=single), single=single)
+    for width, alike in itertools.groupby(laid, key=lambda row: row[0]):
         each = rows_per_device(width, tokens)
         score = data_parallel(_score, mesh, chunk=each, config=config)
         packed = [row for _, row in alike]
@@ -64,6 +69,7 @@ def packed_hidden(config: ModelConfig, params: Params, batch: Batch) -> jax.Arra
         positions=batch.positions,
         knockout=dict.fromkeys(range(config.n_layers), apart(batch)),
         logits_at=False,
+        prompt=prompts(batch) if ADAPTERS in params else None,
     ).hidden
 
 

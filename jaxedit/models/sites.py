@@ -6,6 +6,12 @@ key of a locate-then-edit method; ``mlp.down.out`` is the output of the MLP, ``a
 that of attention. ``mlp.gate`` is there in gated MLPs (Llama's) only.
 
 At one site the order is: sets, adds, taps. So a tap shows what goes on through the model.
+
+An *adapter* stands behind one linear and may give another output. One that is a pytree can travel
+with the parameters, in ``params["adapters"]`` under its linear's name ("layers_3/mlp.down"): then
+every call of the model, scoring and generation among them, goes through it. What it gives besides
+its output is its memory: where tokens are cached, it comes back with them (see ``Cache``), so that
+a choice made at the prompt holds for the whole answer.
 """
 
 import dataclasses
@@ -17,6 +23,7 @@ import jax.numpy as jnp
 
 GATED = ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.up", "mlp.gate", "mlp.down")
 PLAIN = tuple(linear for linear in GATED if linear != "mlp.gate")
+ADAPTERS = "adapters"  # where they are among the parameters
 STATIC = {"static": True}  # part of the tree's structure: no tracer, compiled into the program
 
 
@@ -104,10 +111,21 @@ class Context(NamedTuple):
     layer: int
     mask: jax.Array  # [B, T] True where the token is real
     positions: jax.Array  # [B, T] int32, -1 at pads
+    prompt: jax.Array  # [B, T] True for tokens that were given, not answered
+    memory: Any = None  # what this adapter gave for the cached tokens; None if there are none
 
 
 Adapter = Callable[[jax.Array, jax.Array, Context], tuple[jax.Array, Any]]
 Adapters = Mapping[tuple[int, str], Adapter]
+
+
+def carried(params: Mapping[str, Any]) -> dict[tuple[int, str], Adapter]:
+    """The adapters that travel with parameters, by layer and linear."""
+    found = {}
+    for name, adapter in params.get(ADAPTERS, {}).items():
+        block, _, linear = name.partition("/")
+        found[int(block.removeprefix("layers_")), linear] = adapter
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,12 +157,14 @@ class LayerSites:
     """The interventions of one layer, and what they find as the layer runs.
 
     ``found`` (by the tap's place in the order) and ``aux`` are filled while one layer of one
-    call is traced; they start empty and live no longer than that call.
+    call is traced; they start empty and live no longer than that call. ``memory`` is what the
+    adapters gave for the cached tokens.
     """
 
     layer: int
     what: Interventions
     context: Context
+    memory: Mapping[tuple[int, str], Any] = dataclasses.field(default_factory=dict)
     found: dict[int, Any] = dataclasses.field(default_factory=dict)
     aux: dict[tuple[int, str], Any] = dataclasses.field(default_factory=dict)
 
@@ -163,6 +183,7 @@ class LayerSites:
         adapter = self.what.adapters.get((self.layer, linear))
         if adapter is None:
             return y
-        y, aux = adapter(x, y, self.context)
+        own = self.context._replace(memory=self.memory.get((self.layer, linear)))
+        y, aux = adapter(x, y, own)
         self.aux[(self.layer, linear)] = aux
         return y

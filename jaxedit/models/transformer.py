@@ -1,7 +1,7 @@
 """A language model as a value: config, parameters, tokenizer and the devices they are on."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -12,8 +12,9 @@ from jaxedit.models.forward import Params
 from jaxedit.models.generate import Sampling, generate_ids
 from jaxedit.models.protocol import Advance, Continuation, Row, TeacherForced
 from jaxedit.models.scoring import score_ids
+from jaxedit.models.sites import ADAPTERS, Adapter
 from jaxedit.models.text import Tokenizer
-from jaxedit.sharding import Mesh
+from jaxedit.sharding import Mesh, replicate
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,6 +41,14 @@ class Transformer:
     def with_params(self, params: Params) -> "Transformer":
         """The same model with other parameters."""
         return dataclasses.replace(self, params=params)
+
+    def with_adapters(self, adapters: Mapping[str, Adapter]) -> "Transformer":
+        """The same model with adapters behind its linears, by name ("layers_3/mlp.down").
+
+        They must be pytrees; they take the place of any that were there.
+        """
+        placed = replicate(dict(adapters), self.mesh)
+        return self.with_params({**self.params, ADAPTERS: placed})
 
     def teacher_forced(
         self, prompts: Sequence[str], targets: Sequence[str], advance: Advance | None = None
