@@ -1,6 +1,7 @@
 """Adapters that travel with the parameters: in every call, a row at a time, over cached steps."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -56,6 +57,7 @@ def prompts() -> list[list[int]]:
 def turned(lm: Transformer, prompts: list[list[int]]) -> Transformer:
     axis = np.random.default_rng(0).standard_normal(lm.config.d_ff).astype(np.float32)
     ids, mask = pad_batch(prompts, pad_id=0, side="right", length=16)
+    ids, mask = jnp.asarray(ids), jnp.asarray(mask)
     (keys,) = forward(lm.config, lm.params, ids, mask, taps=[Tap(1, "mlp.down.in")]).taps
     along = np.asarray(keys @ axis)
     level = np.median(
@@ -67,10 +69,11 @@ def turned(lm: Transformer, prompts: list[list[int]]) -> Transformer:
 @jax.jit(static_argnums=0)
 def _run(config, params, ids, mask, prompt):
     out = forward(config, params, ids, mask, prompt=prompt)
+    assert out.logits is not None
     return jax.nn.log_softmax(out.logits, axis=-1), out.aux
 
 
-def run(lm: Transformer, ids: list[int], n: int) -> tuple[np.ndarray, Any]:
+def run(lm: Transformer, ids: Sequence[int], n: int) -> tuple[np.ndarray, Any]:
     """log p [T, V] and what the adapter chose, of this row alone; n tokens are its prompt."""
     row, mask = pad_batch([ids], pad_id=0, side="right", length=LENGTH)
     log_p, aux = _run(lm.config, lm.params, row, mask, np.arange(LENGTH)[None] < n)
@@ -85,7 +88,7 @@ def scores(lm: Transformer, rows: list[Row]) -> list[np.ndarray]:
     return [x.logprobs for x in score_ids(lm.config, lm.params, lm.mesh, rows)]
 
 
-def alone(lm: Transformer, ids: list[int], n: int, prompt: int) -> np.ndarray:
+def alone(lm: Transformer, ids: Sequence[int], n: int, prompt: int) -> np.ndarray:
     """log p of ids[n:]; the first tokens count as prompt."""
     log_p, _ = run(lm, ids, prompt)
     return log_p[np.arange(n - 1, len(ids) - 1), ids[n:]]
@@ -94,7 +97,7 @@ def alone(lm: Transformer, ids: list[int], n: int, prompt: int) -> np.ndarray:
 def test_each_prompt_is_judged_by_itself(lm, turned, prompts):
     which = [chosen(turned, prompt) for prompt in prompts]
     assert True in which and False in which, "the test needs both"
-    rows = [(p + t, len(p)) for p in prompts for t in ([5], [6, 7, 8], [5, 9])]
+    rows: list[Row] = [(p + t, len(p)) for p in prompts for t in ([5], [6, 7, 8], [5, 9])]
     made, plain = scores(turned, rows), scores(lm, rows)
     for i, (ids, n) in enumerate(rows):
         np.testing.assert_allclose(made[i], alone(turned, ids, n, n), rtol=1e-5, atol=1e-5)
@@ -121,7 +124,7 @@ def test_what_was_chosen_at_the_prompt_holds_while_tokens_follow(turned, prompts
 
 def test_devices_do_not_matter(turned, prompts):
     mesh = make_mesh(2)
-    rows = [([*p, 5, 6], len(p)) for p in prompts]
+    rows: list[Row] = [([*p, 5, 6], len(p)) for p in prompts]
     spread = dataclasses.replace(turned, mesh=mesh).with_adapters(turned.params["adapters"])
     for one, two in zip(scores(turned, rows), scores(spread, rows), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-5)
