@@ -36,9 +36,15 @@ COMMON = (
 
 @dataclass(frozen=True)
 class MeshConfig:
-    """Devices that rows are split over; None takes all that this process has."""
+    """The run's devices. They change no result, and a run may go on with others.
+
+    Attributes:
+        data: shares that rows are split into; None takes as many as there are devices for.
+        model: devices that share one copy of the parameters.
+    """
 
     data: int | None = None
+    model: int = 1
 
 
 @dataclass(frozen=True)
@@ -259,9 +265,11 @@ class RunConfig:
     def hash(self) -> str:
         """Twelve hex digits that name this config's contents.
 
-        Settings at their defaults are left out, so that a new setting renames no old run.
+        Settings at their defaults are left out, so that a new setting renames no old run; so are
+        the devices, which change no result.
         """
-        text = json.dumps(told(to_dict(self), RunConfig), sort_keys=True)
+        anywhere = dataclasses.replace(self, mesh=MeshConfig())
+        text = json.dumps(told(to_dict(anywhere), RunConfig), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def arm_hash(self, arm: ArmConfig) -> str:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxedit.data.fact import Case, Fact
@@ -25,6 +24,7 @@ from jaxedit.metrics.norms import Norms, weight_norms
 from jaxedit.metrics.protocols import ask
 from jaxedit.metrics.records import Answer, Asked, Setting
 from jaxedit.schedule import Block, Turn
+from jaxedit.sharding import fetch
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def edits(
             snapshot = None
             if turn.checkpoint:
                 # A restarted run goes on from these arrays; so does this one.
-                snapshot = jax.tree.map(np.asarray, editor.snapshot(state))
+                snapshot = fetch(editor.snapshot(state))
                 state = editor.restore(lm, snapshot)
             edited = editor.bind(lm, state)
             norms = edited_norms(editor, edited, lm)

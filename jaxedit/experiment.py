@@ -35,7 +35,7 @@ from jaxedit.metrics import Setting, code_version
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.loading import load_model
 from jaxedit.models.transformer import Transformer
-from jaxedit.sharding import make_mesh
+from jaxedit.sharding import Mesh, make_mesh
 from jaxedit.typed import suggestion, typed_settings
 
 GIVEN = (
@@ -166,7 +166,7 @@ def open_experiment(config: RunConfig, facts: Loaded | None = None) -> Experimen
     if config.eval.heldout is not None:
         Corpus(config.eval.heldout).check()
     loaded = load(config.facts, config.facts.limit) if facts is None else facts
-    lm = load_model(config.model, config.dtype, make_mesh(config.mesh.data))
+    lm = load_model(config.model, config.dtype, devices(config))
     lm = with_gate(lm).lm if is_plugin(config) else lm
     loaded = usable(loaded, config.facts, config.eval, lm) if facts is None else loaded
     settings = {arm.name: arm_settings(config, arm, lm.config) for arm in config.arms}
@@ -174,6 +174,11 @@ def open_experiment(config: RunConfig, facts: Loaded | None = None) -> Experimen
     others = open_unrelated(config, loaded.facts) if is_plugin(config) else ()
     named = fingerprint(lm)[:HASH_DIGITS]
     return Experiment(config, lm, named, loaded, settings, heldout, others)
+
+
+def devices(config: RunConfig) -> Mesh:
+    """The run's mesh."""
+    return make_mesh(config.mesh.data, config.mesh.model)
 
 
 def fusion(config: EnsembleConfig, mode: str) -> Fusion:

@@ -43,7 +43,10 @@ def check_workdir(workdir: Path, config: RunConfig) -> None:
     path = workdir / "config.json"
     if not path.exists():
         return
-    theirs, ours = read_json(path)["config"], to_dict(config)
+    theirs, ours = (
+        {name: value for name, value in told.items() if name != "mesh"}
+        for told in (read_json(path)["config"], to_dict(config))
+    )
     for name in _differences(theirs, ours):
         raise UserError(
             f"--workdir={workdir}: holds a run with another {name}; give another --workdir, "
@@ -80,7 +83,7 @@ def write_setup(
             "parameters": sum(leaf.size for leaf in jax.tree.leaves(lm.params)),
             **dataclasses.asdict(lm.config),
         },
-        "devices": f"{lm.mesh.data} x {lm.mesh.devices[0].device_kind}",
+        "devices": lm.mesh.told(),
         "facts": {
             "source": config.facts.source,
             "path": config.facts.path,

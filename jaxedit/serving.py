@@ -18,18 +18,17 @@ from jaxedit.ensemble.ensemble import Ensemble
 from jaxedit.ensemble.gates import Gate, fit_gate
 from jaxedit.ensemble.plugin import Plugin
 from jaxedit.ensemble.spaces import open_space
-from jaxedit.experiment import ONCEEDIT, Experiment, fusion
+from jaxedit.experiment import ONCEEDIT, Experiment, devices, fusion
 from jaxedit.metrics import Answer
 from jaxedit.models.loading import load_model
 from jaxedit.models.transformer import Transformer
 from jaxedit.progress import progress
 from jaxedit.served import served, unedited_path
-from jaxedit.sharding import make_mesh
 
 
 def open_target(config: RunConfig, name: str) -> Transformer:
     """A target, on the run's devices and in its dtype."""
-    return load_model(name, config.dtype, make_mesh(config.mesh.data))
+    return load_model(name, config.dtype, devices(config))
 
 
 def ensembles(

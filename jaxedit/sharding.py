@@ -1,7 +1,14 @@
-"""One mesh, one way to run a function over rows: parameters everywhere, rows split.
+"""One mesh, one way to run a function over rows: rows split, parameters placed by rules.
 
 Every forward pass, value optimisation and score goes through `data_parallel`, on one
-device as on eight, so that nothing has a second code path that only clusters take.
+device as on eight, on one host as on many, so that nothing has a second code path that only
+clusters take.
+
+The mesh has two axes. Rows are split over ``data``. Parameters stand whole on each device where
+``model`` is 1; else the devices of a model axis hold slices of them (`placed`), and the compiler
+adds the collectives. With one process and a model axis of 1 the rows go through `jax.pmap`, else
+through `jax.jit` of a `shard_map` that is manual over data and automatic over model. The layout
+of a batch is the same.
 """
 
 import functools
@@ -11,55 +18,111 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxedit.errors import UserError
 
-DATA = "data"
+DATA, MODEL = "data", "model"
 Tree = Any
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """The devices of a run, all of them along the data axis.
+    """The devices of a run, those of all its processes.
 
     Attributes:
-      devices: the devices in the order of their rows.
+      devices: in the order of their rows; the ``model`` devices that share one copy of the
+        parameters are neighbours.
+      model: how many these are.
     """
 
     devices: tuple[Any, ...]
+    model: int = 1
 
     @property
     def data(self) -> int:
-        """Number of devices that rows are split over."""
-        return len(self.devices)
+        """Number of shares that rows are split into."""
+        return len(self.devices) // self.model
 
     @property
-    def replicated(self) -> NamedSharding:
-        """A whole copy on every device."""
-        grid = jax.sharding.Mesh(np.asarray(self.devices), (DATA,))
-        return NamedSharding(grid, PartitionSpec())
+    def hosts(self) -> bool:
+        """Whether other processes have some of the devices."""
+        return any(device.process_index != jax.process_index() for device in self.devices)
+
+    @property
+    def grid(self) -> jax.sharding.Mesh:
+        """The devices by both axes."""
+        return jax.sharding.Mesh(
+            np.asarray(self.devices).reshape(self.data, self.model), (DATA, MODEL)
+        )
+
+    def told(self) -> str:
+        """For people: how many devices, of which kind."""
+        shape = f"{self.data}" if self.model == 1 else f"{self.data} x {self.model}"
+        return f"{shape} x {self.devices[0].device_kind}"
+
+    def sharding(self, *axes: str | None) -> NamedSharding:
+        """Dimensions of an array split over axes of the mesh; whole copies if none is named."""
+        return NamedSharding(self.grid, PartitionSpec(*axes))
 
 
-def make_mesh(data: int | None = None) -> Mesh:
-    """The first `data` local devices, or all of them.
+def make_mesh(data: int | None = None, model: int = 1) -> Mesh:
+    """The first `data` x `model` devices of the run, or as many as there are.
 
     Raises:
-      UserError: there are fewer devices than asked for.
+      UserError: there are fewer devices than asked for, or they do not go round.
     """
-    devices = tuple(jax.local_devices())
-    data = len(devices) if data is None else data
-    if not 1 <= data <= len(devices):
+    devices = tuple(jax.devices())
+    if not 1 <= model <= len(devices) or (data is None and len(devices) % model):
         raise UserError(
-            f"mesh.data={data}, but this process has {len(devices)} device(s); "
-            f"choose 1 to {len(devices)}"
+            f"mesh.model={model}, but the run has {len(devices)} device(s); choose a divisor"
         )
-    return Mesh(devices[:data])
+    data = len(devices) // model if data is None else data
+    if not 1 <= data * model <= len(devices):
+        raise UserError(
+            f"mesh.data={data} times mesh.model={model} devices are asked for, but the run has "
+            f"{len(devices)}; choose fewer"
+        )
+    chosen = devices[: data * model]
+    if {device.process_index for device in chosen} != set(range(jax.process_count())):
+        raise UserError(
+            f"mesh.data={data} leaves some of the {jax.process_count()} processes without a "
+            "device; start fewer, or leave mesh.data out"
+        )
+    return Mesh(chosen, model)
+
+
+def put(tree: Tree, mesh: Mesh, *axes: str | None) -> Tree:
+    """Puts every leaf on the mesh, split over these axes; whole copies if none is named.
+
+    On several hosts each puts its own part of an array that all of them hold.
+    """
+    sharding = mesh.sharding(*axes)
+
+    def own(x: Any) -> jax.Array:
+        if not mesh.hosts or (isinstance(x, jax.Array) and not x.is_fully_addressable):
+            return jax.device_put(x, sharding)
+        host = np.asarray(x)
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+    return jax.tree.map(own, tree)
 
 
 def replicate(tree: Tree, mesh: Mesh) -> Tree:
     """Puts a whole copy of every leaf on every device, once."""
-    return jax.device_put(tree, mesh.replicated)
+    return put(tree, mesh)
+
+
+def fetch(tree: Tree) -> Tree:
+    """Every leaf as a NumPy array, whole on every process, wherever its parts are."""
+
+    def whole(x: Any) -> np.ndarray:
+        if isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated):
+            return np.asarray(multihost_utils.process_allgather(x, tiled=True))
+        return np.asarray(x)
+
+    return jax.tree.map(whole, tree)
 
 
 def data_parallel(
@@ -77,7 +140,7 @@ def data_parallel(
     Returns:
       A function of (params, batch). Every leaf of the batch has the same number of rows;
       rows are repeated to fill up the devices and the surplus is cut again.
-      `params` should already be replicated, or each call sends them anew.
+      `params` should already be on the mesh, or each call sends them anew.
     """
     compiled = _compiled(fn, mesh, tuple(sorted(static.items())))
 
@@ -90,8 +153,8 @@ def data_parallel(
             size = count if chunk is None else min(step, _filled(count))
             size += -size % mesh.data
             part = jax.tree.map(lambda x, s=start, c=count, n=size: _fill(x[s : s + c], n), batch)
-            out = compiled(params, jax.tree.map(lambda x: _split(x, mesh.data), part))
-            parts.append(jax.tree.map(lambda x, c=count: _merge(x, mesh.data, c), out))
+            out = compiled(params, _split(part, mesh))
+            parts.append(jax.tree.map(lambda x, c=count: _merge(x, mesh, c), out))
         return parts[0] if len(parts) == 1 else jax.tree.map(_concatenate, *parts)
 
     return call
@@ -103,24 +166,44 @@ def data_parallel_sum(fn: Callable[..., Tree], mesh: Mesh, **static: Any) -> Cal
     Rows that fill up the last device are zeros, so `fn` must give them no weight
     (a mask of zeros does).
     """
-    compiled = _compiled(fn, mesh, tuple(sorted(static.items())))
+    compiled = _compiled(fn, mesh, tuple(sorted(static.items())), sums=True)
 
     def call(params: Tree, batch: Tree) -> Tree:
-        split = jax.tree.map(
-            lambda x: _split(_fill(x, len(x) + -len(x) % mesh.data, zeros=True), mesh.data), batch
-        )
-        sums = compiled(params, split)
-        return sums if mesh.data == 1 else jax.tree.map(lambda x: x.sum(axis=0), sums)
+        full = jax.tree.map(lambda x: _fill(x, len(x) + -len(x) % mesh.data, zeros=True), batch)
+        sums = compiled(params, _split(full, mesh))
+        return jax.tree.map(lambda x: x.sum(axis=0), sums) if _mapped(mesh) else sums
 
     return call
 
 
+def _mapped(mesh: Mesh) -> bool:
+    """Whether pmap runs it: the rows of several devices of one process."""
+    return mesh.data > 1 and mesh.model == 1 and not mesh.hosts
+
+
 @functools.cache
-def _compiled(fn: Callable, mesh: Mesh, static: tuple[tuple[str, Any], ...]) -> Callable:
+def _compiled(
+    fn: Callable, mesh: Mesh, static: tuple[tuple[str, Any], ...], sums: bool = False
+) -> Callable:
     bound = functools.partial(fn, **dict(static))
-    if mesh.data == 1:  # the same rows without a leading axis of one
+    if len(mesh.devices) == 1 and not mesh.hosts:  # the same rows without a leading axis of one
         return jax.jit(bound)
-    return jax.pmap(bound, axis_name=DATA, in_axes=(None, 0), devices=mesh.devices)
+    if _mapped(mesh):
+        return jax.pmap(bound, axis_name=DATA, in_axes=(None, 0), devices=mesh.devices)
+
+    def summed(params: Tree, batch: Tree) -> Tree:
+        return jax.lax.psum(bound(params, batch), DATA)
+
+    rows, whole = PartitionSpec(DATA), PartitionSpec()
+    spread = jax.shard_map(
+        summed if sums else bound,
+        mesh=mesh.grid,
+        in_specs=(whole, rows),
+        out_specs=whole if sums else rows,
+        axis_names={DATA},
+        check_vma=False,  # loops of the functions start from constants
+    )
+    return jax.jit(spread)
 
 
 def _fill(x: Any, size: int, *, zeros: bool = False) -> Any:
@@ -134,17 +217,19 @@ def _fill(x: Any, size: int, *, zeros: bool = False) -> Any:
     return np.concatenate([x, np.repeat(fill, surplus, axis=0)])
 
 
-def _split(x: Any, devices: int) -> Any:
-    """[B, ...] -> [devices, B / devices, ...]; as it is for one device."""
-    if devices == 1:
-        return x
-    return x.reshape((devices, x.shape[0] // devices, *x.shape[1:]))
+def _split(batch: Tree, mesh: Mesh) -> Tree:
+    """The rows as the compiled function takes them: [devices, B / devices, ...] for pmap."""
+    if _mapped(mesh):
+        return jax.tree.map(lambda x: x.reshape((mesh.data, -1, *x.shape[1:])), batch)
+    return batch if len(mesh.devices) == 1 and not mesh.hosts else put(batch, mesh, DATA)
 
 
-def _merge(x: jax.Array, devices: int, rows: int) -> Any:
-    """[devices, B', ...] -> [rows, ...]; surplus rows are cut on the host."""
-    if devices > 1:
+def _merge(x: jax.Array, mesh: Mesh, rows: int) -> Any:
+    """Rows as they were before `_split`; surplus ones are cut on the host."""
+    if _mapped(mesh):
         x = x.reshape((x.shape[0] * x.shape[1], *x.shape[2:]))
+    if mesh.hosts:
+        return fetch(x)[:rows]
     return x if x.shape[0] == rows else np.asarray(x)[:rows]
 
 

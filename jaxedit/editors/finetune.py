@@ -31,6 +31,7 @@ from jaxedit.editors.weights import DOWN, EditedLeaves, WritesLeaves, check_laye
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import forward
 from jaxedit.models.transformer import Transformer
+from jaxedit.sharding import fetch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Ft(WritesLeaves):
             ),
         )
         log = {
-            "loss": np.asarray(done.loss),
+            "loss": fetch(done.loss),
             "updates": np.full(count, int(done.updates), np.int32),
         }
         check_finite(log, self.layers[0])

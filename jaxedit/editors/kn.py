@@ -38,7 +38,7 @@ from jaxedit.editors.rows import Array, TargetRows, target_rows
 from jaxedit.editors.weights import EditedLeaves, WritesLeaves, check_layers, leaf_names
 from jaxedit.errors import UserError
 from jaxedit.models.transformer import Transformer
-from jaxedit.sharding import replicate
+from jaxedit.sharding import fetch, replicate
 
 
 class KnRows(NamedTuple):
@@ -186,7 +186,7 @@ class Kn(WritesLeaves):
         """The direction of each answer, [n, D] float32; ids and mask [n, Q]."""
         apart = self.embeddings == "output" and not now.config.tied
         table = now.params["head"]["kernel"].T if apart else now.params["embed"]["tokens"]
-        each = np.asarray(table[np.asarray(ids)], np.float32)  # [n, Q, D]
+        each = fetch(table[np.asarray(ids)]).astype(np.float32)  # [n, Q, D]
         if self.rule == "original":
             first = each[:, 0]
             return first / np.maximum(np.linalg.norm(first, axis=-1, keepdims=True), 1e-30)

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-import numpy as np
 from absl import logging
 
 from jaxedit.cache import default_cache
@@ -32,6 +31,7 @@ from jaxedit.editors.weights import check_layers
 from jaxedit.errors import UserError
 from jaxedit.models.transformer import Transformer
 from jaxedit.progress import progress
+from jaxedit.sharding import fetch
 
 SAMPLE = 4096  # entries of a parameter that its fingerprint reads
 SECONDS_BETWEEN_SAVES = 60.0
@@ -45,7 +45,7 @@ def fingerprint(lm: Transformer) -> str:
     for path, leaf in leaves:
         digest.update(f"{jax.tree_util.keystr(path)} {leaf.shape} {leaf.dtype}".encode())
         flat = leaf.reshape(-1)
-        digest.update(np.asarray(flat[:: max(1, flat.size // SAMPLE)]).tobytes())
+        digest.update(fetch(flat[:: max(1, flat.size // SAMPLE)]).tobytes())
     return digest.hexdigest()
 
 

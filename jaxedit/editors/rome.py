@@ -29,6 +29,7 @@ from jaxedit.editors.values import MLP_OUT, Sites, Values
 from jaxedit.editors.weights import add_delta, check_layers, kernel
 from jaxedit.errors import UserError
 from jaxedit.models.transformer import Transformer
+from jaxedit.sharding import fetch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,5 +86,5 @@ class RRome(Rome):
         self, now: Transformer, mean: np.ndarray, plain: np.ndarray, delta: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """The mean key, and v* less the mean value there."""
-        already = (mean - plain) @ np.asarray(kernel(now, self.layers[0]), np.float64)
+        already = (mean - plain) @ fetch(kernel(now, self.layers[0])).astype(np.float64)
         return mean, delta - already

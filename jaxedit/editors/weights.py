@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxedit.errors import UserError
 from jaxedit.models.families import FAMILIES
+from jaxedit.models.placement import put_leaf
 from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import replicate
 
@@ -96,7 +97,10 @@ def leaves(lm: Transformer, names: Iterable[str]) -> dict[str, jax.Array]:
 
 def with_leaves(lm: Transformer, new: Mapping[str, Any]) -> Transformer:
     """`lm` with other leaves; the given model is not changed."""
-    placed = {name: replicate(value, lm.mesh) for name, value in new.items()}
+    placed = {
+        name: put_leaf(value, lm.config, _path(lm.params, name), lm.mesh)
+        for name, value in new.items()
+    }
     return lm.with_params(insert(lm.params, placed))
 
 
@@ -104,12 +108,16 @@ def insert(params: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """The tree with other leaves, by name; nothing is copied."""
     tree = dict(params)
     for name, value in new.items():
-        block, _, inside = name.partition("/")
-        path = inside.split(".")
-        if isinstance(_node(params, name), Mapping):
-            path.append("kernel")
-        tree[block] = _with(tree[block], path, value)
+        block, *inside = _path(params, name)
+        tree[block] = _with(tree[block], inside, value)
     return tree
+
+
+def _path(params: Any, name: str) -> tuple[str, ...]:
+    """The keys to the leaf of that name."""
+    block, _, inside = name.partition("/")
+    end = ("kernel",) if isinstance(_node(params, name), Mapping) else ()
+    return (block, *inside.split("."), *end)
 
 
 def _with(tree: Mapping[str, Any], path: list[str], value: Any) -> dict[str, Any]:

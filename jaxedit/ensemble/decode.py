@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxedit.ensemble import steps
 from jaxedit.ensemble.certificate import Bounds
@@ -28,7 +27,7 @@ from jaxedit.models.generate import NOTHING, SHORTEST
 from jaxedit.models.protocol import Advance
 from jaxedit.models.text import bucket, pad_batch
 from jaxedit.models.transformer import Transformer
-from jaxedit.sharding import DATA, Mesh
+from jaxedit.sharding import DATA, Mesh, fetch, put
 
 WIDTHS = (1, 4, SHORTEST)  # of the plug-in's calls: mostly one new token follows one
 SLACK = 16  # slots of the plug-in's cache beyond one a new target token
@@ -160,7 +159,7 @@ def _run(parts: Parts, rows: _Rows, length: int, size: int, rules: Rules) -> lis
             logits, cache = steps.go_on(
                 target.params, token, put(more), put(at), cache, config=target.config
             )
-        chosen = np.asarray(token)
+        chosen = fetch(token)
         for i in np.flatnonzero(live):
             if chosen[i] != NOTHING:
                 new[i].append(int(chosen[i]))
@@ -238,6 +237,4 @@ def _filled(count: int, devices: int) -> int:
 
 def _put(mesh: Mesh, x: Any) -> Any:
     """Rows shared out among the devices; where there is one, it takes what it is given."""
-    if mesh.data == 1:
-        return x
-    return jax.device_put(x, NamedSharding(mesh.replicated.mesh, PartitionSpec(DATA)))
+    return x if len(mesh.devices) == 1 else put(x, mesh, DATA)

@@ -19,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import NamedSharding, PartitionSpec
 from optax.contrib import muon
 
 from jaxedit.data.fact import Fact
@@ -30,7 +29,7 @@ from jaxedit.ensemble.plugin import Plugin, Reading
 from jaxedit.ensemble.prompts import Unrelated
 from jaxedit.errors import UserError
 from jaxedit.models.config import ModelConfig
-from jaxedit.sharding import DATA, Mesh, replicate
+from jaxedit.sharding import DATA, Mesh, fetch, put, replicate
 
 Log = dict[str, np.ndarray]
 
@@ -80,7 +79,7 @@ def bind(plugin: Plugin, state: State) -> Plugin:
 
 def snapshot(state: State) -> list[np.ndarray]:
     """The state's arrays, for a checkpoint."""
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+    return fetch(jax.tree.leaves(state))
 
 
 def restore(plugin: Plugin, training: Training, leaves: Sequence[np.ndarray]) -> State:
@@ -172,7 +171,7 @@ def fit(
 
 def _placed(rows: Rows, mesh: Mesh) -> Rows:
     """The rows split over the mesh's devices."""
-    return jax.device_put(rows, NamedSharding(mesh.replicated.mesh, PartitionSpec(DATA)))
+    return put(rows, mesh, DATA)
 
 
 @partial(jax.jit, static_argnames=("config", "gate", "reading", "training", "epoch"))

@@ -24,7 +24,7 @@ from jaxedit.data.fact import Fact
 from jaxedit.location.tracing_program import EVERY, KINDS, Cell, Plan, TraceSettings, trace_facts
 from jaxedit.models.text import Tokenizer, pad_batch, round_up
 from jaxedit.models.transformer import Transformer
-from jaxedit.sharding import data_parallel
+from jaxedit.sharding import data_parallel, fetch
 
 
 class Recall(NamedTuple):
@@ -115,7 +115,7 @@ def embedding_deviation(lm: Transformer, facts: Sequence[Fact]) -> float:
         tokens, spans = lm.tokenizer.encode_with_offsets(fact.subject)
         ids += [token for token, (a, b) in zip(tokens, spans, strict=True) if b > a]
     table = lm.params["embed"]["tokens"][np.asarray(ids)]
-    return float(np.asarray(table, np.float64).std(ddof=1))
+    return float(fetch(table).astype(np.float64).std(ddof=1))
 
 
 def draw_noise(fact: Recall, settings: TraceSettings, scale: float, width: int) -> np.ndarray:

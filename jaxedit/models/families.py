@@ -5,6 +5,7 @@ its block if none of those here does.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -80,6 +81,47 @@ def write_config(config: ModelConfig) -> dict[str, Any]:
 def weights(config: ModelConfig) -> tuple[Weight, ...]:
     """Every leaf of the model's parameters, with its stored name."""
     return FAMILIES[config.hf_type].names(config)
+
+
+# ------------------------------------------------------------------------------- placement
+
+# The axis of each leaf that the devices of a model axis share; the other leaves stand whole on
+# each. What is split by outputs feeds what is split by inputs, so that attention and MLP need one
+# sum over the devices each, and no parameter ever travels.
+SPLIT: Mapping[str, int] = {
+    "embed.tokens": 0,
+    "attn.q.kernel": 1,
+    "attn.q.bias": 0,
+    "attn.k.kernel": 1,
+    "attn.k.bias": 0,
+    "attn.v.kernel": 1,
+    "attn.v.bias": 0,
+    "attn.o.kernel": 0,
+    "mlp.up.kernel": 1,
+    "mlp.up.bias": 0,
+    "mlp.gate.kernel": 1,
+    "mlp.gate.bias": 0,
+    "mlp.down.kernel": 0,
+    "head.kernel": 1,
+    "head.bias": 0,
+}
+
+
+def split_axis(config: ModelConfig, path: Path, devices: int) -> int | None:
+    """Axis along which so many devices share a leaf; None: each has all of it.
+
+    Heads go whole: where they cannot be dealt out evenly, attention is not split. Nor is a
+    vocabulary or a width that does not divide.
+    """
+    name = ".".join(key for key in path if not key.startswith("layers_"))
+    sizes = {
+        "attn": math.gcd(config.n_heads, config.n_kv_heads),
+        "mlp": config.d_ff,
+        "embed": config.vocab_size,
+        "head": config.vocab_size,
+    }
+    divides = sizes.get(name.split(".")[0], 1) % devices == 0
+    return SPLIT.get(name) if divides and devices > 1 else None
 
 
 # ------------------------------------------------------------------------------- reading configs

@@ -4,16 +4,18 @@ Weights are memory-mapped and read one tensor at a time. Pickled weights are nev
 """
 
 import dataclasses
+import functools
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 from safetensors.numpy import save_file
 
 from jaxedit.errors import UserError
@@ -21,11 +23,12 @@ from jaxedit.models import families
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.families import Weight
 from jaxedit.models.forward import param_shapes
+from jaxedit.models.placement import Axes, axes
 from jaxedit.models.sites import ADAPTERS
 from jaxedit.models.stored import SINGLE, Stored, open_stored
 from jaxedit.models.text import Tokenizer, read_json
 from jaxedit.models.transformer import Transformer
-from jaxedit.sharding import Mesh, make_mesh, replicate
+from jaxedit.sharding import Mesh, fetch, make_mesh, put
 
 EMBEDDED = "embedded:"
 DTYPES = ("float32", "bfloat16", "float16", "float64", "auto")
@@ -115,24 +118,63 @@ def load_config(directory: Path) -> ModelConfig:
 
 
 def load_params(directory: Path, config: ModelConfig, dtype: str, mesh: Mesh) -> dict[str, Any]:
-    """The parameters, placed on the mesh; one tensor at a time passes through the host.
+    """The parameters, placed on the mesh.
+
+    Of each tensor only the slices pass through the host that its devices hold; they are turned
+    and converted there.
 
     Raises UserError if a tensor is missing or has another shape than the config gives it.
     """
     params: dict[str, Any] = {}
     with open_stored(directory) as stored:
         for weight, source, shape in _plan(config, stored):  # all checked before any is read
-            if source is None:
-                value = np.zeros(shape, np.float32)
-            else:
-                value = stored.read(source, weight.part)
-                value = value.T if weight.transpose else value
-            value = value if dtype == "auto" else value.astype(jnp.dtype(dtype), copy=False)
             node = params
             for key in weight.path[:-1]:
                 node = node.setdefault(key, {})
-            node[weight.path[-1]] = replicate(np.ascontiguousarray(value), mesh)
+            split = axes(config, weight.path, mesh)
+            node[weight.path[-1]] = _leaf_of(stored, weight, source, shape, split, dtype, mesh)
     return params
+
+
+def _leaf_of(
+    stored: Stored,
+    weight: Weight,
+    source: str | None,
+    shape: tuple[int, ...],
+    split: Axes,
+    dtype: str,
+    mesh: Mesh,
+) -> jax.Array:
+    """One leaf, from the slices of its stored tensor; zeros if that is None."""
+    split = (*split, *(None,) * (len(shape) - len(split)))
+    if source is None:
+        kind = "float32" if dtype == "auto" else dtype
+        return put(np.zeros(shape, jnp.dtype(kind)), mesh, *split)
+    theirs = shape[::-1] if weight.transpose else shape
+    there = mesh.sharding(*(split[::-1] if weight.transpose else split))
+    slices: dict[tuple, np.ndarray] = {}  # devices with the same one share it
+
+    def read(index: tuple[slice, ...]) -> np.ndarray:
+        key = tuple((s.start, s.stop) for s in index)
+        if key not in slices:
+            slices[key] = stored.read(source, index, weight.part)
+        return slices[key]
+
+    value = jax.make_array_from_callback(theirs, there, read)
+    wanted = value.dtype if dtype == "auto" else jnp.dtype(dtype)
+    if not weight.transpose and wanted == value.dtype:
+        return value
+    return _turned(mesh.sharding(*split), str(wanted), weight.transpose)(value)
+
+
+@functools.cache
+def _turned(there: NamedSharding, dtype: str, transpose: bool) -> Callable[[jax.Array], jax.Array]:
+    """On the devices: conversion to a dtype, and where asked for the transpose."""
+
+    def turn(x: jax.Array) -> jax.Array:
+        return (x.T if transpose else x).astype(dtype)
+
+    return jax.jit(turn, out_shardings=there)
 
 
 def _plan(config: ModelConfig, stored: Stored) -> list[tuple[Weight, str | None, tuple[int, ...]]]:
@@ -218,6 +260,6 @@ def stored_tensors(
     for name, group in groups.items():
         parts = []
         for weight in group:
-            value = np.asarray(_leaf(params, weight.path))
+            value = fetch(_leaf(params, weight.path))
             parts.append(value.T if weight.transpose else value)
         yield name, parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)

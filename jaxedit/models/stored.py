@@ -32,13 +32,23 @@ class Stored:
         """A tensor's shape, from its file's header."""
         return tuple(self._slice(name).get_shape())
 
-    def read(self, name: str, part: tuple[int, int] | None = None) -> np.ndarray:
-        """A tensor, or the i-th of n equal parts of its last axis; bfloat16 by ml_dtypes."""
-        if part is None:
-            return self.handles[self.files[name]].get_tensor(name)
-        which, parts = part
-        width = self.shape(name)[-1] // parts
-        return self._slice(name)[..., which * width : (which + 1) * width]
+    def read(
+        self, name: str, index: tuple[slice, ...], part: tuple[int, int] | None = None
+    ) -> np.ndarray:
+        """A slice of a tensor, by its dimensions; bfloat16 by ml_dtypes.
+
+        With ``part`` (i, n) it is a slice of the i-th of n equal parts of the last axis. Nothing
+        else of the file is read.
+        """
+        shape = self.shape(name)
+        first = 0
+        if part is not None:
+            which, parts = part
+            shape = (*shape[:-1], shape[-1] // parts)
+            first = which * shape[-1]
+        bounds = [s.indices(size)[:2] for s, size in zip(index, shape, strict=True)]
+        bounds[-1] = bounds[-1][0] + first, bounds[-1][1] + first
+        return self._slice(name)[tuple(slice(*each) for each in bounds)]
 
     def _slice(self, name: str) -> Any:
         return self.handles[self.files[name]].get_slice(name)
