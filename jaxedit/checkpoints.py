@@ -17,8 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import jax
 import numpy as np
 
+from jaxedit import hosts
 from jaxedit.errors import UserError
 
 FORMAT = 1
@@ -69,15 +71,19 @@ class Checkpoints:
         self._ocp = ocp
         self._directory = directory.absolute()
         self._manager = None
+        read_only = read_only or not hosts.first()
         if read_only and not directory.is_dir():
             return
+        if not read_only:
+            self._directory.mkdir(parents=True, exist_ok=True)
         with _quiet():
             options = ocp.CheckpointManagerOptions(
                 max_to_keep=None if read_only else keep,
-                create=not read_only,
+                create=False,
                 read_only=read_only,
                 cleanup_tmp_directories=not read_only,
                 enable_async_checkpointing=False,
+                multiprocessing_options=_alone(),
             )
             self._manager = ocp.CheckpointManager(
                 self._directory, options=options, item_names=("state", "meta")
@@ -98,11 +104,13 @@ class Checkpoints:
         return tuple(sorted(self._manager.all_steps())) if self._manager else ()
 
     def save(self, state: Any, meta: Meta) -> None:
-        """Writes one checkpoint and returns when it is whole.
+        """Writes one checkpoint and returns when it is whole; only the first process does.
 
         Raises:
             OSError: with errno ENOSPC when the disk is full; earlier checkpoints stay.
         """
+        if not hosts.first():
+            return
         assert self._manager is not None
         skeleton, arrays = _take_apart(state)
         args = self._ocp.args
@@ -171,6 +179,18 @@ class Checkpoints:
             )
         skeleton = raw.pop("state")
         return Meta(**{**raw, "facts": tuple(raw["facts"])}), skeleton
+
+
+def _alone() -> Any:
+    """Each process keeps to itself: the first writes what all of them hold."""
+    from orbax.checkpoint.options import MultiprocessingOptions
+
+    if not jax.distributed.is_initialized():
+        return MultiprocessingOptions()
+    own = jax.process_index()
+    return MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
+    )
 
 
 def check_owner(found: Meta, expected: Meta, where: Path) -> None:

@@ -9,30 +9,48 @@ from __future__ import annotations
 import errno
 import itertools
 import logging as python_logging
+import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from jaxedit import hosts
 from jaxedit.config_files import call, json_config
 from jaxedit.errors import UserError
+from jaxedit.hosts import Hosts
 from jaxedit.typed import suggestion
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 
 
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of the first of many processes")
+_PROCESSES = flags.DEFINE_integer("processes", None, "how many there are", lower_bound=1)
+_PROCESS = flags.DEFINE_integer("process", None, "which this one is, from 0", lower_bound=0)
+_DEVICES = flags.DEFINE_list("local_devices", None, "numbers of its GPUs; default: all, or Slurm's")
+
+
 def run(main: Callable[[], None]) -> None:
-    """Runs an entry point: parses the flags, calls ``main``, turns errors into exit codes."""
+    """Runs an entry point: parses the flags, calls ``main``, turns errors into exit codes.
+
+    One of several processes joins the others first; what all of them would print, the first does.
+    """
 
     def guarded(arguments: Sequence[str]) -> None:
         if len(arguments) > 1:
             _leave(f"{arguments[1]!r}: not a flag; flags look like --workdir=out/x")
         plain_logs()
         try:
+            hosts.start(_hosts())
+            if not hosts.first():
+                logging.set_verbosity(logging.WARNING)
+                sys.stdout = open(os.devnull, "w")  # noqa: SIM115
             main()
         except UserError as error:
             _leave(str(error))
@@ -45,9 +63,23 @@ def run(main: Callable[[], None]) -> None:
             )
         except KeyboardInterrupt:
             print("interrupted; the same command goes on from here", file=sys.stderr)
-            sys.exit(INTERRUPTED)
+            hosts.leave(INTERRUPTED)
+        except Exception:
+            if not hosts.many():
+                raise
+            traceback.print_exc()
+            hosts.leave(1)
 
     app.run(guarded, flags_parser=_parse)
+
+
+def _hosts() -> Hosts:
+    """What the flags say of other processes."""
+    numbers = _DEVICES.value
+    if numbers is not None and not all(number.isdigit() for number in numbers):
+        raise UserError(f"--local_devices={','.join(numbers)}: give numbers such as 0,1")
+    devices = None if numbers is None else tuple(map(int, numbers))
+    return Hosts(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value, devices)
 
 
 def config_flag(name: str = "config") -> flags.FlagHolder:
@@ -198,5 +230,6 @@ def _one_line(error: BaseException) -> str:
 
 
 def _leave(message: str) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(BAD_INPUT)
+    whose = "" if hosts.first() else f"process {jax.process_index()}: "
+    print(f"error: {whose}{' '.join(message.split())}", file=sys.stderr)
+    hosts.leave(BAD_INPUT)

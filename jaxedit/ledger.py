@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxedit import hosts
 from jaxedit.errors import UserError
 
 LOCK_NAME = ".lock"
@@ -37,6 +38,8 @@ class Ledger:
             OSError: with errno ENOSPC when the disk is full.
         """
         line = json.dumps(plain(record), ensure_ascii=False, allow_nan=False) + "\n"
+        if not hosts.first():
+            return
         try:
             with open(self.path, "ab") as file:
                 file.write(line.encode())
@@ -65,12 +68,14 @@ class Ledger:
 
     def cut(self, step: int) -> None:
         """Keep the records up to ``step`` edits, and drop a torn line."""
+        if not hosts.first():
+            return
         kept = [record for record in self.read() if record["step"] <= step]
         if self.path.exists():
             text = "".join(
                 json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in kept
             )
-            write_whole(self.path, text)
+            _write_whole(self.path, text)
 
 
 def plain(value: Any) -> Any:
@@ -89,7 +94,16 @@ def plain(value: Any) -> Any:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is either the old one or the new one, whenever we are killed."""
+    """Write a file so that it is either the old one or the new one, whenever we are killed.
+
+    Of several processes the first one writes it, and the others go on when it is there.
+    """
+    if hosts.first():
+        _write_whole(path, text)
+    hosts.wait(str(path))
+
+
+def _write_whole(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.tmp")
     try:
         with open(beside, "w", encoding="utf-8") as file:
@@ -125,11 +139,26 @@ def read_json(path: Path) -> Any:
 def locked(workdir: Path) -> Iterator[None]:
     """Hold the run directory for this process; it is made if need be.
 
-    The kernel drops the lock with the process, however that ends, so none is ever stale.
+    The kernel drops the lock with the process, however that ends, so none is ever stale. Of several
+    processes of one run the first holds it for all.
 
     Raises:
         UserError: another process holds it, or it cannot be written.
     """
+    if not hosts.first():
+        _with_the_first(workdir)
+        yield
+        return
+    with _told_the_others():
+        descriptor = _hold(workdir)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _hold(workdir: Path) -> int:
+    """The descriptor of the lock, taken."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(workdir / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
@@ -137,17 +166,42 @@ def locked(workdir: Path) -> Iterator[None]:
         raise UserError(f"--workdir={workdir}: cannot write there ({error.strerror})") from None
     try:
         _take(descriptor, workdir)
-        yield
-    finally:
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextmanager
+def _told_the_others() -> Iterator[None]:
+    """The other processes go on if the block does, and stop if it does not."""
+    try:
+        yield
+    except BaseException:
+        hosts.agreed(False)
+        raise
+    hosts.agreed(True)
+
+
+def _with_the_first(workdir: Path) -> None:
+    if not hosts.agreed(True):
+        raise UserError(f"--workdir={workdir}: the first process cannot have it, and says why")
 
 
 def refuse_if_busy(workdir: Path) -> None:
-    """Say early, and without writing anything, that another process runs in ``workdir``.
+    """Say early, and without writing anything, that another run goes on in ``workdir``.
 
     Raises:
         UserError: another process holds the directory's lock.
     """
+    if not hosts.first():
+        _with_the_first(workdir)
+        return
+    with _told_the_others():
+        _refuse_if_held(workdir)
+
+
+def _refuse_if_held(workdir: Path) -> None:
     try:
         descriptor = os.open(workdir / LOCK_NAME, os.O_RDONLY)
     except OSError:

@@ -12,6 +12,8 @@ from absl import logging
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from jaxedit import hosts
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -33,7 +35,7 @@ def progress(title: str, total: int, done: int = 0, *, unit: str = "edits") -> I
         done: edits made by an earlier process.
         unit: what is counted, if not edits.
     """
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and hosts.first():
         with (
             logging_redirect_tqdm(),
             tqdm(total=total, initial=done, desc=title, unit=f" {unit}") as bar,

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from jaxedit import driver
+from jaxedit import driver, hosts
 from jaxedit.checkpoints import Checkpoints, check_owner
 from jaxedit.config import ArmConfig, RunConfig, to_dict
 from jaxedit.data.datasets import Loaded
@@ -123,7 +123,7 @@ def read_loaded(workdir: Path) -> Loaded:
 def unedited_answers(workdir: Path, experiment: Experiment) -> list[Answer]:
     """The unedited model's answers to everything that will be asked, taken once a run."""
     path = workdir / "before.jsonl"
-    if not path.exists():
+    if not hosts.agreed(path.exists()):
         answers = _all_answers(experiment, experiment.lm, "before", 0, "unedited model")
         _write_answers(path, answers)
     return read_answers(path)
@@ -136,10 +136,11 @@ def run_arm(workdir: Path, experiment: Experiment, arm: ArmConfig, resources: Re
         UserError: a checkpoint is of something else, or an edit went wrong.
     """
     files = ArmFiles(workdir / arm.name)
-    if files.result.exists():
+    if hosts.agreed(files.result.exists()):
         logging.info("%s: done already", arm.title)
         return
-    files.directory.mkdir(exist_ok=True)
+    if hosts.first():
+        files.directory.mkdir(exist_ok=True)
     editor = experiment.editor(arm, resources)
     keep = experiment.config.keep_checkpoints
     with Checkpoints(files.checkpoints, keep=keep) as checkpoints:
@@ -233,6 +234,7 @@ def _edit_on(
             if update.turn.checkpoint:
                 checkpoints.save(update.snapshot, experiment.meta(arm, update.turn.stop))
             advance(update.turn.stop - update.turn.start)
+    hosts.wait(f"{files.directory} is written")
     return state
 
 
@@ -302,10 +304,12 @@ def _norms_record(step: int, norms: Mapping[str, Norms]) -> dict[str, Any]:
 
 def _write_answers(path: Path, answers: Sequence[Answer]) -> None:
     """The whole file or none: it is there only once every answer is."""
-    beside = path.with_name(f".{path.name}.tmp")
-    beside.unlink(missing_ok=True)
-    write_answers(beside, answers)
-    beside.replace(path)
+    if hosts.first():
+        beside = path.with_name(f".{path.name}.tmp")
+        beside.unlink(missing_ok=True)
+        write_answers(beside, answers)
+        beside.replace(path)
+    hosts.wait(str(path))
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from pathlib import Path
 import jax
 from absl import logging
 
+from jaxedit import hosts
 from jaxedit.cache import default_cache
 from jaxedit.editors import moment_files
 from jaxedit.editors.corpus import Corpus
@@ -31,7 +32,7 @@ from jaxedit.editors.weights import check_layers
 from jaxedit.errors import UserError
 from jaxedit.models.transformer import Transformer
 from jaxedit.progress import progress
-from jaxedit.sharding import fetch
+from jaxedit.sharding import fetch, replicate
 
 SAMPLE = 4096  # entries of a parameter that its fingerprint reads
 SECONDS_BETWEEN_SAVES = 60.0
@@ -95,7 +96,9 @@ def statistics(
         found = moment_files.load(asked.path(directory, layer), asked.label(layer), lm.config.d_ff)
         if found is not None and found.matrix is not None:
             kept[layer] = found
-    missing = [layer for layer in layers if layer not in kept]
+    there = hosts.agree([layer in kept for layer in layers])
+    missing = [layer for layer, known in zip(layers, there, strict=True) if not known]
+    kept = {layer: found for layer, found in kept.items() if layer not in missing}
     matrices = {layer: found.matrix for layer, found in kept.items()}
     seen = min((found.tokens for found in kept.values()), default=0)
     if missing:
@@ -122,17 +125,18 @@ def _computed(
     if begun is not None:
         logging.info("statistics: going on after %d tokens (%s)", begun.tokens, beside)
         with jax.enable_x64(True):
-            begun = begun._replace(sums=jax.tree.map(jax.numpy.asarray, begun.sums))
+            begun = begun._replace(sums=replicate(begun.sums, lm.mesh))
     state = _followed(lm, layers, corpus, wanted, begun, (beside, label), every)
     name = f"the corpus {corpus.source}"
     moments = finish(state, wanted, name)
     check_moments(moments.matrices, layers, lm.config.d_ff, name)
-    moment_files.save(
-        {asked.path(directory, j): (asked.label(j), moments.matrices[j]) for j in layers},
-        moments.tokens,
-        corpus.source,
-    )
-    beside.unlink(missing_ok=True)
+    if hosts.first():
+        moment_files.save(
+            {asked.path(directory, j): (asked.label(j), moments.matrices[j]) for j in layers},
+            moments.tokens,
+            corpus.source,
+        )
+        beside.unlink(missing_ok=True)
     return moments
 
 
@@ -161,14 +165,19 @@ def _followed(
                 done = now
                 if time.monotonic() - last >= wait:
                     began = time.monotonic()
-                    moment_files.save_pass(*beside, state)
+                    _save_pass(*beside, state)
                     saved, last = state, time.monotonic()
                     wait = max(every, SAVING_SHARE * (last - began)) if every else 0.0
     except KeyboardInterrupt:
         if state is not None and state is not saved:
-            moment_files.save_pass(*beside, state)
+            _save_pass(*beside, state)
         raise
     return state
+
+
+def _save_pass(path: Path, label: dict, state: Pass) -> None:
+    if hosts.first():
+        moment_files.save_pass(path, label, state)
 
 
 def _writable(directory: Path) -> None:

@@ -24,6 +24,7 @@ from absl import logging
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from jaxedit import hosts
 from jaxedit.cache import default_cache
 from jaxedit.ensemble.anchors import find_anchors
 from jaxedit.ensemble.implicit import Basis
@@ -194,6 +195,8 @@ def save_side(directory: Path, label: Label, made: Side) -> None:
     """
     if isinstance(made.relative, Basis):
         raise ValueError("an R that is not held has nothing to be kept")
+    if not hosts.first():
+        return
     held = made._asdict()
     held[MATRIX] = held.pop("relative")
     arrays = {name: np.ascontiguousarray(jax.device_get(x)) for name, x in held.items()}
