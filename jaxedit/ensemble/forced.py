@@ -5,26 +5,22 @@ it runs once a position. These texts begin alike: they run as branches of one tr
 models/packed.py), and the target model runs once a row.
 """
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxedit.ensemble.certificate import Bounds
 from jaxedit.ensemble.decode import Parts
 from jaxedit.ensemble.fusion import Ends, Fusion, choose
 from jaxedit.ensemble.relative import Space
-from jaxedit.models.batches import check_lengths, rows_per_device
+from jaxedit.models.batches import check_lengths
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import Params, head
-from jaxedit.models.packed import Batch, filled, laid_out, trees
 from jaxedit.models.protocol import Row
-from jaxedit.models.scoring import BIG, TOKENS, packed_hidden
+from jaxedit.models.states import predicting, top
 from jaxedit.models.text import common_prefix
-from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import data_parallel
 
 CHUNK = 256  # positions whose distributions are in memory at a time
@@ -59,8 +55,8 @@ def predict(parts: Parts, rows: Sequence[Forced], *, each_step: bool = False) ->
     """
     plug = [list(_readings(parts, forced)) for forced in rows]
     check_lengths([ids for each in plug for ids in each], parts.plugin.lm.config.max_positions)
-    own = np.concatenate(hidden(parts.target, [forced.row for forced in rows]))
-    theirs = hidden(parts.plugin.lm, list(_sharing(rows, plug)))
+    own = np.concatenate(predicting(parts.target, [forced.row for forced in rows]))
+    theirs = predicting(parts.plugin.lm, list(_sharing(rows, plug)))
     counts = [len(each) for each in plug]
     said = _Said(
         own,
@@ -79,7 +75,7 @@ def predict(parts: Parts, rows: Sequence[Forced], *, each_step: bool = False) ->
         ends=parts.ends,
         each_step=each_step,
     )
-    tokens = np.asarray(run(_Heads(_top(target), _top(lm), parts.space, parts.bounds), said))
+    tokens = np.asarray(run(_Heads(top(target), top(lm), parts.space, parts.bounds), said))
     return np.split(tokens, np.cumsum(counts)[:-1])
 
 
@@ -102,34 +98,6 @@ def _sharing(rows: Sequence[Forced], plug: Sequence[Sequence[list[int]]]) -> Ite
             yield (*ids, _ASKED), max(1, len(shared[forced.opening]))
 
 
-def hidden(lm: Transformer, rows: Sequence[Row]) -> list[np.ndarray]:
-    """For each (ids, n) the last layer's output where ids[n:] are predicted, [len(ids) - n, D].
-
-    Rows with the same ids[:n] run it once; n is at least 1. Raises UserError if a row is longer
-    than the model's positions (its last token is never fed).
-    """
-    check_lengths([ids[:-1] for ids, _ in rows], lm.config.max_positions)
-    made = [np.zeros((0, lm.config.d_model), np.float32) for _ in rows]
-    tokens = TOKENS.get(lm.mesh.devices[0].platform, BIG)
-    for width, alike in itertools.groupby(filled(trees(rows)), key=lambda row: row[0]):
-        each = rows_per_device(width, tokens)
-        run = data_parallel(_hidden, lm.mesh, chunk=each, config=lm.config)
-        packed = [row for _, row in alike]
-        for start in range(0, len(packed), each * lm.mesh.data):
-            batch, places = laid_out(packed[start : start + each * lm.mesh.data], width)
-            states = np.asarray(run(lm.params, batch))
-            for row, first, branch, owners in places:
-                for owner in owners:
-                    made[owner] = states[row, first : first + len(branch)]
-    return made
-
-
-def _hidden(params: Params, batch: Batch, *, config: ModelConfig) -> jax.Array:
-    """[B, W, D] the last layer's output at the columns ``at``, anything where there is none."""
-    hidden = packed_hidden(config, params, batch)
-    return jnp.take_along_axis(hidden, jnp.maximum(batch.at, 0)[..., None], axis=1)
-
-
 def _choose(
     heads: _Heads,
     said: _Said,
@@ -148,9 +116,3 @@ def _choose(
     return choose(
         fusion, heads.space, logits, own, alpha, gate_id=gate, ends=ends, bounds=heads.bounds
     )
-
-
-def _top(lm: Transformer) -> Params:
-    """The parameters of a model's final norm and head."""
-    tied = {"embed": lm.params["embed"]} if lm.config.tied else {}
-    return {key: lm.params[key] for key in ("norm", "head") if key in lm.params} | tied
