@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxedit.ensemble import steps
 from jaxedit.ensemble.certificate import Bounds
-from jaxedit.ensemble.fusion import Ends, Fusion
+from jaxedit.ensemble.fusion import Decision, Ends, Fusion
 from jaxedit.ensemble.plugin import Plugin
 from jaxedit.ensemble.relative import Space
 from jaxedit.ensemble.steps import How, Tail
@@ -35,6 +35,7 @@ SLACK = 16  # slots of the plug-in's cache beyond one a new target token
 NEVER = 2.0  # an alpha that no row reaches
 
 Put = Callable[[Any], Any]
+Watch = Callable[[Decision, np.ndarray], object]
 
 
 class Parts(NamedTuple):
@@ -89,6 +90,7 @@ def decode_ids(
     alpha: np.ndarray,
     rules: Rules,
     advance: Advance | None = None,
+    watch: Watch | None = None,
 ) -> list[list[int]]:
     """New target ids for each prompt.
 
@@ -102,6 +104,7 @@ def decode_ids(
       alpha: [N] the weight of the plug-in in each.
       rules: how long to go on.
       advance: called after each batch with its number of rows.
+      watch: called after each step with its decision and which rows went on before it, [B].
 
     Raises:
       UserError: a prompt is longer than the positions of one of the models.
@@ -116,13 +119,15 @@ def decode_ids(
         places: list[int] = group.tolist()
         own = _Rows([prompts[i] for i in places], [rows[i] for i in places], alpha[group])
         size = min(each * mesh.data, _filled(len(places), mesh.data))
-        made |= zip(places, _run(parts, own, length, size, rules), strict=True)
+        made |= zip(places, _run(parts, own, length, size, rules, watch), strict=True)
         if advance is not None:
             advance(len(places))
     return [made[i] for i in range(len(rows))]
 
 
-def _run(parts: Parts, rows: _Rows, length: int, size: int, rules: Rules) -> list[list[int]]:
+def _run(
+    parts: Parts, rows: _Rows, length: int, size: int, rules: Rules, watch: Watch | None
+) -> list[list[int]]:
     """One batch: rows of at most ``length`` target ids, filled up to ``size``."""
     target, plug, mesh = parts.target, parts.plugin.lm, parts.target.mesh
     how = How(parts.fusion, parts.plugin.gate, parts.ends, rules.each_step)
@@ -151,16 +156,18 @@ def _run(parts: Parts, rows: _Rows, length: int, size: int, rules: Rules) -> lis
         past = _roomy(past, plug, size, int(tail.start.max()) + tail.ids.shape[1], rules, put)
         heard, past = steps.hear(plug.params, Tail(*map(put, tail)), past, config=plug.config)
         both = logits, heard
-        token = steps.choose_next(
+        said = steps.choose_next(
             (parts.space, parts.bounds), both, alpha, np.float32(limit), how=how
         )
         at = _fill(count + step, size)
         if step + 1 < rules.max_new_tokens:
             more = live & (at < target.config.max_positions)
             logits, cache = steps.go_on(
-                target.params, token, put(more), put(at), cache, config=target.config
+                target.params, said.tokens, put(more), put(at), cache, config=target.config
             )
-        chosen = np.asarray(token)
+        chosen = np.asarray(said.tokens)
+        if watch is not None:
+            watch(said, live.copy())
         for i in np.flatnonzero(live):
             if chosen[i] != NOTHING:
                 new[i].append(int(chosen[i]))
