@@ -104,8 +104,8 @@ def pair_of(name: str) -> Models:
     plugin = with_gate(bare)
     anchors = find_anchors(target.tokenizer, plugin.lm.tokenizer)
     assert anchors.count == size.common
-    both = (lm.params["embed"]["tokens"] for lm in (target, plugin.lm))
-    space = make_space(*both, anchors, dtype=DTYPE.value)
+    theirs, own = (lm.params["embed"]["tokens"] for lm in (target, plugin.lm))
+    space = make_space(theirs, own, anchors, dtype=DTYPE.value)
     return Models(target, plugin, space, bounds_of(space))
 
 
