@@ -173,6 +173,10 @@ class EnsembleConfig:
         gate: whether the gate is taught after all edits of an arm: None does so for arms whose
             method does not teach it itself.
         cache: directory of the relative representations; None is the user's cache directory.
+        every: asks also after every so many edits, with the plug-in of the first checkpoint at or
+            past each multiple, and the plug-in alone with it; None only after all edits.
+        weight: the plug-in's fixed share in mode "deepen".
+        learning_rate, steps: of the search, where one is made.
     """
 
     targets: tuple[str, ...] = ()
@@ -184,6 +188,10 @@ class EnsembleConfig:
     unrelated: UnrelatedConfig = field(default_factory=UnrelatedConfig, metadata=LATER)
     gate: bool | None = None
     cache: str | None = None
+    every: int | None = None
+    weight: float = 0.5
+    learning_rate: float = 0.15
+    steps: int = 5
 
 
 @dataclass(frozen=True)

@@ -187,6 +187,9 @@ def fusion(config: EnsembleConfig, mode: str) -> Fusion:
         "decoder": config.decoder,
         "guard": config.guard,
         "eos": config.eos,
+        "weight": config.weight,
+        "learning_rate": config.learning_rate,
+        "steps": config.steps,
     }
     return Fusion(**made)
 
@@ -196,8 +199,16 @@ def is_plugin(config: RunConfig) -> bool:
     return bool(config.ensemble.targets) or any(arm.method == ONCEEDIT for arm in config.arms)
 
 
-def open_unrelated(config: RunConfig, edits: Sequence[Fact]) -> tuple[Unrelated, ...]:
+def open_unrelated(
+    config: RunConfig, edits: Sequence[Fact], unseen: int | None = None
+) -> tuple[Unrelated, ...]:
     """Questions that no edit touches, as many as the config asks for.
+
+    Args:
+        config: the run's.
+        edits: that they have nothing to do with.
+        unseen: in their place, at most so many of those that come after them: of the same kind,
+            but no part of what a gate is taught with.
 
     Raises:
         UserError: their source is wrong, or has none.
@@ -214,7 +225,7 @@ def open_unrelated(config: RunConfig, edits: Sequence[Fact]) -> tuple[Unrelated,
             f"--config.ensemble.unrelated: {asked.source} has no question that is not about the "
             "edits; name another source"
         )
-    return found[: asked.limit]
+    return found[: asked.limit] if unseen is None else found[asked.limit :][:unseen]
 
 
 def open_resources(experiment: Experiment, contexts: Contexts | None = None) -> Resources:
