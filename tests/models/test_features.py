@@ -58,11 +58,11 @@ def test_equal_texts_are_equal_and_devices_do_not_matter(lm: Transformer) -> Non
 
 
 def test_what_cannot_be_is_refused(lm: Transformer) -> None:
-    with pytest.raises(UserError, match="no layer 3 .* it has 0 to 2"):
+    with pytest.raises(UserError, match=r"no layer 3 .* it has 0 to 2"):
         features(lm, TEXTS, 3)
     with pytest.raises(UserError, match="pooling is 'first'"):
         features(lm, TEXTS, 1, "first")  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="text 1 has .* but the model takes 64"):
+    with pytest.raises(UserError, match=r"text 1 has .* but the model takes 64"):
         features(lm, ["of the " * 40], 1)
 
 
