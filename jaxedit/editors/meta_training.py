@@ -76,6 +76,8 @@ class MetaTraining:
     @property
     def rate(self) -> optax.Schedule:
         """The learning rate by step."""
+        if not self.warmup and self.final_share == 1:
+            return optax.constant_schedule(self.learning_rate)
         return optax.warmup_cosine_decay_schedule(
             init_value=0.0 if self.warmup else self.learning_rate,
             peak_value=self.learning_rate,
