@@ -22,6 +22,7 @@ from jaxedit.editors import weights
 from jaxedit.editors.captures import CHUNK, Captured, Tokens, capture, check_losses
 from jaxedit.editors.editor import Log, take
 from jaxedit.editors.hyper_network import (
+    Blocks,
     Scales,
     Shift,
     Trained,
@@ -197,6 +198,22 @@ class HyperEditor(TrainedOnce, WritesLeaves):
     def initial_ridges(self, names: Sequence[str]) -> dict[str, Any]:
         """Of each kernel, where there is one."""
         return {}
+
+    def pack(self, trained: Trained) -> dict[str, Any]:
+        """As nested dictionaries."""
+        return {
+            **trained._asdict(),
+            "network": {shape: own._asdict() for shape, own in trained.network.items()},
+            "scales": {shape: own._asdict() for shape, own in trained.scales.items()},
+        }
+
+    def unpack(self, lm: Transformer, tree: Mapping[str, Any]) -> Trained:
+        """From what `pack` made."""
+        named = {
+            "network": {shape: Blocks(**own) for shape, own in tree["network"].items()},
+            "scales": {shape: Scales(**own) for shape, own in tree["scales"].items()},
+        }
+        return replicate(Trained(**{**tree, **named}), lm.mesh)
 
     def _optimiser(self, initial: Trained) -> optax.GradientTransformation:
         own = self.rates_learning_rate
