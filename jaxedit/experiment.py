@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,9 @@ GIVEN = (
     "contexts",
     "legacy_targets",
     "unrelated",
+    "demonstrations",
+    "trained",
+    "format",
 )  # fields that are no setting
 ONCEEDIT = "onceedit"
 HASH_DIGITS = 16
@@ -56,10 +59,12 @@ class Resources:
     Attributes:
         moments: second moments of the keys, of every layer where an arm needs them.
         contexts: the prefix templates; none if no arm needs them.
+        trained: by arm, what its method has trained once.
     """
 
     moments: Moments
     contexts: Contexts
+    trained: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ class Experiment:
         settings: by arm: its editor's hyper-parameters and layers, typed.
         heldout: texts that have nothing to do with the facts; empty if the config names none.
         unrelated: questions that no edit touches, where the model is a plug-in with a gate.
+        records: for methods that are trained once or show examples; none is about an edit.
     """
 
     config: RunConfig
@@ -83,6 +89,7 @@ class Experiment:
     settings: Mapping[str, Mapping[str, Any]]
     heldout: tuple[str, ...] = ()
     unrelated: tuple[Unrelated, ...] = ()
+    records: tuple[Fact, ...] = ()
 
     @property
     def facts(self) -> list[Fact]:
@@ -91,6 +98,13 @@ class Experiment:
 
     def editor(self, arm: ArmConfig, resources: Resources) -> Editor:
         """The arm's method with its hyper-parameters and resources."""
+        editor = self.method(arm, resources)
+        if arm.rect is not None:
+            editor = Rect(editor, arm.rect)
+        return editor if arm.prune is None else Pruned(editor, arm.prune)
+
+    def method(self, arm: ArmConfig, resources: Resources) -> Any:
+        """The method itself, without what is laid around it."""
         settings = self.settings[arm.name]
         layers = settings["layers"]
         moments = resources.moments.matrices
@@ -99,10 +113,14 @@ class Experiment:
             "contexts": resources.contexts,
             "legacy_targets": self.config.legacy_targets,
             "unrelated": self.unrelated,
+            "demonstrations": self.records,
+            "trained": resources.trained.get(arm.name),
+            "format": self.config.eval.prompt_format,
         }
         known = fields(arm.method)
+        chosen = {**given, **settings}
         editor = EDITORS[arm.method](
-            **{name: value for name, value in given.items() if name in known}, **settings
+            **{name: value for name, value in chosen.items() if name in known}
         )
         if arm.rect is not None:
             editor = Rect(editor, arm.rect)
@@ -309,7 +327,7 @@ def arm_settings(config: RunConfig, arm: ArmConfig, model: ModelConfig) -> dict[
     try:
         found = settings_for(model, config.model, arm.method)
     except UserError as error:
-        if layers is None and arm.method != ONCEEDIT:
+        if layers is None and "layers" in fields(arm.method) and arm.method != ONCEEDIT:
             raise UserError(
                 f"--config.layers: missing, and {config.model} brings none for {arm.method}; name "
                 f"the layers to edit, of 0 to {model.n_layers - 1}, such as --config.layers=1,2,3"
@@ -324,6 +342,7 @@ def arm_settings(config: RunConfig, arm: ArmConfig, model: ModelConfig) -> dict[
     if arm.method == ONCEEDIT:  # prompts are wrapped alike in training and in every answer
         training = given.get("training") or found.get("training") or Training()
         given["training"] = dataclasses.replace(training, format=config.eval.prompt_format)
+    if arm.method == ONCEEDIT or "layers" not in fields(arm.method):
         layers = ()
     for layer in layers:
         if not 0 <= layer < model.n_layers:

@@ -8,6 +8,8 @@ from jaxedit.editors.d4s import D4S
 from jaxedit.editors.editor import Editor
 from jaxedit.editors.emmet import Emmet
 from jaxedit.editors.finetune import Ft, FtL, FtM, LocFtBf
+from jaxedit.editors.ike import Ike
+from jaxedit.editors.in_context import Retrieval
 from jaxedit.editors.kn import Kn
 from jaxedit.editors.memit import Memit
 from jaxedit.editors.onceedit import OnceEdit
@@ -30,6 +32,8 @@ EDITORS: Mapping[str, Any] = {
     "ultraedit": UltraEdit,
     "d4s": D4S,
     "onceedit": OnceEdit,
+    "retrieval": Retrieval,
+    "ike": Ike,
 }
 
 __all__ = [
@@ -41,12 +45,14 @@ __all__ = [
     "Ft",
     "FtL",
     "FtM",
+    "Ike",
     "Kn",
     "LocFtBf",
     "Memit",
     "OnceEdit",
     "Pmet",
     "RRome",
+    "Retrieval",
     "Rome",
     "UltraEdit",
 ]

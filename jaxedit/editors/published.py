@@ -150,5 +150,7 @@ PUBLISHED: Table = {
         MISTRAL: _ultra((29, 30), "mlp.down"),
         QWEN: _ultra(tuple(range(18, 27)), "mlp.gate", "mlp.up"),
     },
+    "retrieval": {},
+    "ike": {},  # 32 demonstrations: the editor's default
     "onceedit": {},  # the paper gives a learning rate and lambda: the editor's defaults
 }
