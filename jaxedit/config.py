@@ -195,6 +195,29 @@ class EnsembleConfig:
 
 
 @dataclass(frozen=True)
+class FitConfig:
+    """Records for methods that are trained once, or show a model examples.
+
+    Those that are about what is edited or asked are left out.
+
+    Attributes:
+        source: "embedded": edits of the embedded world that are never shown; else a source of facts
+            (see FactsConfig).
+        path, seed, split: of that source.
+        limit: at most so many records.
+        cache: directory that keeps what is trained, under a hash of all that it depends on; None
+            is the user's cache directory.
+    """
+
+    source: str = "embedded"
+    path: str | None = None
+    limit: int | None = None
+    seed: int | None = None
+    split: str | None = None
+    cache: str | None = None
+
+
+@dataclass(frozen=True)
 class ArmConfig:
     """One method with its settings; a run compares one or more arms on the same facts.
 
@@ -257,6 +280,7 @@ class RunConfig:
     contexts: ContextsConfig = field(default_factory=ContextsConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig, metadata=LATER)
+    fit: FitConfig = field(default_factory=FitConfig, metadata=LATER)
     checkpoint_every: int = 50
     keep_checkpoints: int | None = None
     values_block: int | None = None

@@ -26,6 +26,7 @@ def check(config: RunConfig) -> None:
     _one_of(config.dtype, DTYPES, "--config.dtype")
     _one_of(config.facts.order or "file", ORDERS, "--config.facts.order")
     _one_of(config.facts.split or "train", SPLITS, "--config.facts.split")
+    _one_of(config.fit.split or "train", SPLITS, "--config.fit.split")
     for protocol in config.eval.protocols:
         check_protocol(protocol, "--config.eval.protocols")
     for role, form in config.eval.formats.items():
@@ -40,6 +41,7 @@ def check(config: RunConfig) -> None:
         _one_of(moment, get_args(When), "--config.eval.generate")
     positive = {
         "facts.limit": config.facts.limit,
+        "fit.limit": config.fit.limit,
         "statistics.tokens": config.statistics.tokens,
         "statistics.documents": config.statistics.documents,
         "statistics.length": config.statistics.length,

@@ -25,6 +25,7 @@ from jaxedit.editors.restrain import Pruned, Rect
 from jaxedit.editors.rows import Contexts
 from jaxedit.editors.settings import fields, settings_for
 from jaxedit.editors.statistics import Moments
+from jaxedit.editors.trained import fitted, is_trained_once
 from jaxedit.ensemble.fusion import Fusion
 from jaxedit.ensemble.plug_batches import Training
 from jaxedit.ensemble.plugin import with_gate
@@ -36,6 +37,7 @@ from jaxedit.models.config import ModelConfig
 from jaxedit.models.loading import load_model
 from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import make_mesh
+from jaxedit.training_records import NEEDED_BY, training_records
 from jaxedit.typed import suggestion, typed_settings
 
 GIVEN = (
@@ -119,12 +121,8 @@ class Experiment:
         }
         known = fields(arm.method)
         chosen = {**given, **settings}
-        editor = EDITORS[arm.method](
-            **{name: value for name, value in chosen.items() if name in known}
-        )
-        if arm.rect is not None:
-            editor = Rect(editor, arm.rect)
-        return editor if arm.prune is None else Pruned(editor, arm.prune)
+        kept = {name: value for name, value in chosen.items() if name in known}
+        return EDITORS[arm.method](**kept)
 
     def meta(self, arm: ArmConfig, step: int) -> Meta:
         """What the arm's checkpoint at ``step`` says of itself."""
@@ -132,15 +130,17 @@ class Experiment:
             step=step,
             arm=arm.name,
             model=self.model_hash,
-            config=f"{self.config.arm_hash(arm)} {self._settings_hash(arm)}",
+            config=" ".join(filter(None, self._hashes(arm))),
             facts=tuple(fact.id for fact in self.facts),
             version=code_version(),
         )
 
-    def _settings_hash(self, arm: ArmConfig) -> str:
-        """Of the hyper-parameters as resolved: a model's editing.json may have changed."""
-        text = json.dumps(self.settings[arm.name], default=dataclasses.asdict, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+    def _hashes(self, arm: ArmConfig) -> tuple[str, ...]:
+        """Of the config; of the hyper-parameters as resolved, for a model's editing.json may have
+        changed; and, where the method has any, of the training records."""
+        needs = fields(arm.method) & NEEDED_BY
+        resolved, records = self.settings[arm.name], list(self.records) if needs else None
+        return (self.config.arm_hash(arm), _digest(resolved), _digest(records) if needs else "")
 
     def questions(self) -> driver.Asking:
         """What is asked of the model along the run."""
@@ -153,6 +153,11 @@ class Experiment:
             heldout=self.heldout,
             protocols=ev.protocols,
         )
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, default=dataclasses.asdict, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def setting(ev: EvalConfig, dtype: str, when: Any) -> Setting:
@@ -190,8 +195,9 @@ def open_experiment(config: RunConfig, facts: Loaded | None = None) -> Experimen
     settings = {arm.name: arm_settings(config, arm, lm.config) for arm in config.arms}
     heldout = heldout_texts(config.eval.heldout, config.eval.heldout_texts, lm)
     others = open_unrelated(config, loaded.facts) if is_plugin(config) else ()
+    records = training_records(config, loaded.facts)
     named = fingerprint(lm)[:HASH_DIGITS]
-    return Experiment(config, lm, named, loaded, settings, heldout, others)
+    return Experiment(config, lm, named, loaded, settings, heldout, others, records)
 
 
 def fusion(config: EnsembleConfig, mode: str) -> Fusion:
@@ -247,7 +253,7 @@ def open_unrelated(
 
 
 def open_resources(experiment: Experiment, contexts: Contexts | None = None) -> Resources:
-    """Statistics, from the cache if they are there, and prefix templates.
+    """Statistics and what is trained once, from the cache if they are there; prefix templates.
 
     Args:
         experiment: with the model and the layers.
@@ -277,7 +283,14 @@ def open_resources(experiment: Experiment, contexts: Contexts | None = None) -> 
         )
     if contexts is None and any("contexts" in fields(arm.method) for arm in config.arms):
         contexts = config.contexts.templates or sample_contexts(lm, config.contexts.seed)
-    return Resources(moments, contexts or ())
+    made = Resources(moments, contexts or ())
+    cache = None if config.fit.cache is None else Path(config.fit.cache)
+    trained = {
+        arm.name: fitted(experiment.method(arm, made), lm, experiment.records, cache).trained
+        for arm in config.arms
+        if is_trained_once(EDITORS[arm.method])
+    }
+    return dataclasses.replace(made, trained=trained)
 
 
 def corpus(config: RunConfig) -> Corpus:
@@ -335,9 +348,10 @@ def arm_settings(config: RunConfig, arm: ArmConfig, model: ModelConfig) -> dict[
         found = {}
     found.pop("legacy_targets", None)  # the whole run's, in its config
     for group in ("values", "training"):  # what is given of them, over what comes with the model
-        if group in found and group in given:
+        base = found.get(group, getattr(EDITORS[arm.method], group, None))
+        if base is not None and group in given:
             changes = {name: getattr(given[group], name) for name in arm.settings[group]}
-            given[group] = dataclasses.replace(found[group], **changes)
+            given[group] = dataclasses.replace(base, **changes)
     layers = found.get("layers", ()) if layers is None else layers
     if arm.method == ONCEEDIT:  # prompts are wrapped alike in training and in every answer
         training = given.get("training") or found.get("training") or Training()

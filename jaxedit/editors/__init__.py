@@ -11,7 +11,9 @@ from jaxedit.editors.finetune import Ft, FtL, FtM, LocFtBf
 from jaxedit.editors.ike import Ike
 from jaxedit.editors.in_context import Retrieval
 from jaxedit.editors.kn import Kn
+from jaxedit.editors.malmen import Malmen
 from jaxedit.editors.memit import Memit
+from jaxedit.editors.mend import Mend
 from jaxedit.editors.onceedit import OnceEdit
 from jaxedit.editors.pmet import Pmet
 from jaxedit.editors.rome import Rome, RRome
@@ -31,6 +33,8 @@ EDITORS: Mapping[str, Any] = {
     "alphaedit": AlphaEdit,
     "ultraedit": UltraEdit,
     "d4s": D4S,
+    "mend": Mend,
+    "malmen": Malmen,
     "onceedit": OnceEdit,
     "retrieval": Retrieval,
     "ike": Ike,
@@ -48,7 +52,9 @@ __all__ = [
     "Ike",
     "Kn",
     "LocFtBf",
+    "Malmen",
     "Memit",
+    "Mend",
     "OnceEdit",
     "Pmet",
     "RRome",
