@@ -83,11 +83,7 @@ class Routed:
             raise UserError(
                 "the base and the counterfactual model are on other devices; load both on one mesh"
             )
-        if not same_vocabulary(self.base, self.other):
-            raise UserError(
-                f"{self.other.name or 'the counterfactual model'} has another vocabulary than "
-                f"{self.base.name or 'the base model'}; name one with the same tokenizer"
-            )
+        check_vocabulary(self.base, self.other)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -244,12 +240,19 @@ class Routed:
         ]
 
 
-def same_vocabulary(one: Transformer, other: Transformer) -> bool:
-    """Whether the same ids stand for the same tokens; unused rows of a head may differ."""
-    if one.tokenizer is other.tokenizer:
-        return True
-    vocabularies = [lm.tokenizer.pipeline.get_vocab(with_added_tokens=True) for lm in (one, other)]
-    return vocabularies[0] == vocabularies[1]
+def check_vocabulary(base: Transformer, other: Transformer) -> None:
+    """Raises UserError unless the same ids stand for the same tokens.
+
+    A head may have more rows than there are tokens, and one of the two more than the other.
+    """
+    if base.tokenizer is other.tokenizer:
+        return
+    known = [lm.tokenizer.pipeline.get_vocab(with_added_tokens=True) for lm in (base, other)]
+    if known[0] != known[1]:
+        raise UserError(
+            f"{other.name or 'the counterfactual model'} has another vocabulary than "
+            f"{base.name or 'the base model'}; name one with the same tokenizer"
+        )
 
 
 def log_mixture(scope: jax.Array, base: jax.Array, other: jax.Array) -> jax.Array:
