@@ -176,7 +176,7 @@ def _all_answers(
 ) -> list[Answer]:
     """About all facts, with a bar."""
     asking, count = experiment.questions(), len(experiment.facts)
-    with progress(title, asking.rows(when, 0, count), unit="rows") as advance:
+    with progress(title, asking.rows(lm, when, 0, count), unit="rows") as advance:
         return asking.answers(lm, when, edits=edits, start=0, stop=count, advance=advance)
 
 

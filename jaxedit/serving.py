@@ -127,7 +127,7 @@ def serve(
 def ask(lm: Any, asking: Asking, when: str, edits: int, title: str) -> list[Answer]:
     """Everything about the facts edited so far, or about all of an unedited model, with a bar."""
     count = edits or len(asking.asked)
-    with progress(title, asking.rows(when, 0, count), unit="rows") as advance:
+    with progress(title, asking.rows(lm, when, 0, count), unit="rows") as advance:
         return asking.answers(lm, when, edits=edits, start=0, stop=count, advance=advance)
 
 

@@ -54,6 +54,6 @@ def _retention(arms: Sequence[Arm]) -> Picture:
     caption = (
         "The plug-in alone and in the models that it corrects, asked after every so many edits "
         "about all facts edited by then, or about the first of them again; generated answers, "
-        "exact, where they are kept, else teacher-forced. Neighbours are against the true answer."
+        "exact, where all were, else teacher-forced. Neighbours are against the true answer."
     )
     return Picture("targets-along", "What lasts while edits come in", caption, panels)

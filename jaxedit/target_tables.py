@@ -90,19 +90,20 @@ def markdown(result: Mapping[str, Any], title: str) -> Iterator[str]:
 
 
 def curve(record: Mapping[str, Any], metric: str, against: str, facts: str) -> list[Point]:
-    """(edits, score) of one ensemble: of generated answers if there are any, else teacher-forced.
+    """(edits, score) of one ensemble: of generated answers if all are there, else teacher-forced.
 
     Args:
         record: of `jaxedit.served.retention`.
         metric, against: of the score.
         facts: "all" edited by then, or the "first" moment's alone.
     """
-    for decoding in ("generation", "teacher_forced"):
+    found: list[Point] = []
+    for decoding in ("teacher_forced", "generation"):
         wanted = {"decoding": decoding, "against": against}
         points = [(p["edits"], pick([p["score"]], metric, **wanted)) for p in record[facts]]
-        if any(score for _, score in points):
-            return [(edits, score) for edits, score in points if score]
-    return []
+        known = [(edits, score) for edits, score in points if score]
+        found = known if len(known) >= len(found) else found
+    return found
 
 
 def label(record: Mapping[str, Any]) -> str:

@@ -174,7 +174,7 @@ def _by_target(all_jobs: Sequence[Job]) -> Iterator[str]:
         yield from filter(None, along)
         yield (
             "By number of edits, of all facts edited by then or of the first moment's alone; "
-            "generated answers where they are kept, else teacher-forced; exact. Neighbours against "
+            "generated answers where all were, else teacher-forced; exact. Neighbours against "
             "the true answer."
         )
 

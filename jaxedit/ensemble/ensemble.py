@@ -77,6 +77,11 @@ class Ensemble:
             raise UserError(f"alpha={self.alpha} is no share; give a number from 0 to 1")
 
     @property
+    def likelihoods(self) -> bool:
+        """There are none; see `has_likelihoods`."""
+        return False
+
+    @property
     def tokenizer(self) -> Tokenizer:
         """The target's."""
         return self.target.tokenizer
