@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 from jaxedit.findings import pick
@@ -16,6 +17,11 @@ COLUMNS = (
     ("paraphrase", "exact", "target"),
     ("specificity", "exact", "truth"),
 )
+FURTHER = (  # in a table where there are such questions: what follows from edits, by more steps
+    ("portability", "exact", "target"),
+    ("multi_hop", "exact", "target"),
+)
+ALL = (*COLUMNS, *FURTHER)
 DECODINGS = (("teacher_forced", "teacher-forced"), ("generation", "generated"))
 UNEDITED = "unedited"
 CURVES = {  # title: metric, what counts as right, of which facts
@@ -36,8 +42,11 @@ def tables(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     for decoding, title in DECODINGS:
         rows = list(_rows(result, decoding))
         if any(any(row["cells"]) for row in rows):
-            heads = [f"{metric}, {reading.replace('_', ' ')}" for metric, reading, _ in COLUMNS]
-            found.append({"title": title, "columns": heads, "rows": rows})
+            columns = zip(*(row["cells"] for row in rows), strict=True)
+            shown = [c in COLUMNS or any(cells) for c, cells in zip(ALL, columns, strict=True)]
+            heads = [f"{name}, {reading.replace('_', ' ')}" for name, reading, _ in ALL]
+            rows = [{**row, "cells": list(compress(row["cells"], shown))} for row in rows]
+            found.append({"title": title, "columns": list(compress(heads, shown)), "rows": rows})
     return found
 
 
@@ -58,7 +67,7 @@ def _row(
 ) -> dict[str, Any]:
     cells = [
         pick(scores, metric, decoding=decoding, reading=reading, against=against)
-        for metric, reading, against in COLUMNS
+        for metric, reading, against in ALL
     ]
     return {"target": target, "what": what, "cells": cells}
 
