@@ -5,9 +5,11 @@ from typing import Any
 
 from jaxedit.editors.alphaedit import AlphaEdit
 from jaxedit.editors.d4s import D4S
+from jaxedit.editors.defer import Defer
 from jaxedit.editors.editor import Editor
 from jaxedit.editors.emmet import Emmet
 from jaxedit.editors.finetune import Ft, FtL, FtM, LocFtBf
+from jaxedit.editors.grace import Grace
 from jaxedit.editors.ike import Ike
 from jaxedit.editors.in_context import Retrieval
 from jaxedit.editors.kn import Kn
@@ -35,6 +37,8 @@ EDITORS: Mapping[str, Any] = {
     "d4s": D4S,
     "mend": Mend,
     "malmen": Malmen,
+    "grace": Grace,
+    "defer": Defer,
     "onceedit": OnceEdit,
     "retrieval": Retrieval,
     "ike": Ike,
@@ -44,11 +48,13 @@ __all__ = [
     "D4S",
     "EDITORS",
     "AlphaEdit",
+    "Defer",
     "Editor",
     "Emmet",
     "Ft",
     "FtL",
     "FtM",
+    "Grace",
     "Ike",
     "Kn",
     "LocFtBf",
