@@ -165,6 +165,8 @@ class EnsembleConfig:
         modes: how distributions are fused ("dw_ee", "dw", "deepen", "dw_zi", "dw_ta"), each scored.
         anchors: which tokens two vocabularies share: by DeePEn's rule on their strings ("deepen")
             or by their bytes ("bytes").
+        spelt: whether a target spells, in its own tokens, words of the plug-in that are no
+            anchors; else their nearest anchors are said, as published. In mode "dw_ee" alone.
         decoder: "table", or "search" for the gradient search that the table replaces.
         guard: an alpha below which the target decodes alone; None fuses always.
         eos: what ends a text: the target's argmax ("bypass"), end-of-text paired with end-of-text
@@ -182,6 +184,7 @@ class EnsembleConfig:
     targets: tuple[str, ...] = ()
     modes: tuple[str, ...] = ("dw_ee",)
     anchors: str = "deepen"
+    spelt: bool = False
     decoder: str = "table"
     guard: float | None = None
     eos: str = "bypass"

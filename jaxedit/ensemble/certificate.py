@@ -157,10 +157,9 @@ def _bracket(
     tail = jnp.minimum(left * peaks, best.min(-1, keepdims=True) * sums)
     few, many = _rounding(voice, k), _rounding(voice, p.shape[1])  # terms in head, left and sums
     low, high = head * (1 - few), head * (1 + few) + tail * (1 + 2 * many)
-    if voice.map.ends is not None:
-        ended = voice.map.ended(voice.p)
-        low = jnp.concatenate([low, ended * (1 - many)], axis=-1)
-        high = jnp.concatenate([high, ended * (1 + many)], axis=-1)
+    outer = voice.map.outer(voice.p)
+    low = jnp.concatenate([low, outer * (1 - many)], axis=-1)
+    high = jnp.concatenate([high, outer * (1 + many)], axis=-1)
     share = voice.share[:, None]
     return share * low, share * high
 

@@ -20,6 +20,7 @@ from jaxedit.ensemble.certificate import Bounds
 from jaxedit.ensemble.fusion import Decision, Ends, Fusion
 from jaxedit.ensemble.plugin import Plugin
 from jaxedit.ensemble.relative import Space
+from jaxedit.ensemble.spelling import Run, Speller
 from jaxedit.ensemble.steps import How, Tail
 from jaxedit.ensemble.sync import Reading, Sync
 from jaxedit.models.batches import batches, check_lengths
@@ -50,6 +51,13 @@ class Parts(NamedTuple):
     fusion: Fusion
     sync: Sync
     bounds: Bounds | None = None
+
+    @property
+    def speller(self) -> Speller:
+        """What columns of P stand for; of no words where none are spelt."""
+        spelt = self.space.spelt if self.fusion.looks_up else None
+        tokens = np.zeros((0, 1), np.int32) if spelt is None else np.asarray(spelt.tokens)
+        return Speller(len(self.space.table), tokens)
 
     @property
     def ends(self) -> Ends:
@@ -147,6 +155,8 @@ def _run(
         slots=length + bucket(rules.max_new_tokens),
     )
     past = None
+    speller = parts.speller
+    words: list[Run] = [()] * n  # what rows have still to say of words that they have begun
     for step in range(rules.max_new_tokens):
         for i, reading in enumerate(readings):
             live[i] &= len(reading.ids) <= plug.config.max_positions
@@ -156,8 +166,10 @@ def _run(
         past = _roomy(past, plug, size, int(tail.start.max()) + tail.ids.shape[1], rules, put)
         heard, past = steps.hear(plug.params, Tail(*map(put, tail)), past, config=plug.config)
         both = logits, heard
+        begun = np.full(size, NOTHING, np.int32)
+        begun[:n] = [word[0] if word else NOTHING for word in words]
         said = steps.choose_next(
-            (parts.space, parts.bounds), both, alpha, np.float32(limit), how=how
+            (parts.space, parts.bounds), both, alpha, put(begun), np.float32(limit), how=how
         )
         at = _fill(count + step, size)
         if step + 1 < rules.max_new_tokens:
@@ -173,6 +185,7 @@ def _run(
                 new[i].append(int(chosen[i]))
             over = chosen[i] == NOTHING or int(chosen[i]) in ends
             live[i] = not over and at[i] < target.config.max_positions
+        words = speller.behind(said.columns, said.fused, words)
         readings = _read(parts.sync, rows.prompts, new, readings, live)
     return new
 

@@ -40,7 +40,7 @@ class Ensemble:
     Attributes:
       target: the model whose vocabulary is spoken.
       plugin: the edited model; on the same devices as the target.
-      space: what the two vocabularies have in common.
+      space: what the two vocabularies have in common, and which other words the target spells.
       fusion: how the two distributions become one token.
       sync: how the target's tokens become the plug-in's text.
       alpha: the plug-in's share, for all prompts; None: the plug-in's gate says it.

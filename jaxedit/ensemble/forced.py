@@ -5,6 +5,7 @@ it runs once a position. These texts begin alike: they run as branches of one tr
 models/packed.py), and the target model runs once a row.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -13,8 +14,9 @@ import numpy as np
 
 from jaxedit.ensemble.certificate import Bounds
 from jaxedit.ensemble.decode import Parts
-from jaxedit.ensemble.fusion import Ends, Fusion, choose
+from jaxedit.ensemble.fusion import Decision, Ends, Fusion, decide
 from jaxedit.ensemble.relative import Space
+from jaxedit.ensemble.spelling import said_when_forced
 from jaxedit.models.batches import check_lengths
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import Params, head
@@ -75,8 +77,14 @@ def predict(parts: Parts, rows: Sequence[Forced], *, each_step: bool = False) ->
         ends=parts.ends,
         each_step=each_step,
     )
-    tokens = np.asarray(run(_Heads(top(target), top(lm), parts.space, parts.bounds), said))
-    return np.split(tokens, np.cumsum(counts)[:-1])
+    made = run(_Heads(top(target), top(lm), parts.space, parts.bounds), said)
+    free = np.asarray(made.tokens).tolist()
+    runs = parts.speller.runs(made.columns, made.fused)
+    places = itertools.pairwise(np.cumsum([0, *counts]).tolist())
+    return [
+        np.asarray(said_when_forced(ids[n:], free[start:stop], runs[start:stop]), np.int32)
+        for ((ids, n), _, _), (start, stop) in zip(rows, places, strict=True)
+    ]
 
 
 def _readings(parts: Parts, forced: Forced) -> Iterator[list[int]]:
@@ -108,11 +116,11 @@ def _choose(
     gate: int,
     ends: Ends,
     each_step: bool,
-) -> jax.Array:
-    """The ensemble's token at each position, [N] int32."""
+) -> Decision:
+    """The ensemble's token at each position, [N], if no word were begun before it."""
     own = head(plug, heads.plug, said.plug)
     alpha = jax.nn.sigmoid(own[:, gate]) if each_step else said.alpha
     logits = head(target, heads.target, said.target)
-    return choose(
+    return decide(
         fusion, heads.space, logits, own, alpha, gate_id=gate, ends=ends, bounds=heads.bounds
     )

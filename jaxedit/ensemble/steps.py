@@ -85,14 +85,16 @@ def choose_next(
     space: tuple[Space, Bounds | None],
     logits: tuple[jax.Array, jax.Array],
     alpha: jax.Array,
+    begun: jax.Array,
     limit: Any,
     *,
     how: How,
 ) -> Decision:
     """Both models' logits [B, V] -> the target's next tokens [B], with their reasons.
 
-    NOTHING where the row ends without one: as the plug-in would end it, with an alpha of ``limit``
-    or more, and the target has no token for that.
+    A word that a row has begun is gone on with: its next token is in ``begun`` [B], elsewhere
+    NOTHING. The token is NOTHING where the row ends without one: as the plug-in would end it, with
+    an alpha of ``limit`` or more, and the target has no token for that.
     """
     own, heard = logits
     if how.each_step:
@@ -103,7 +105,9 @@ def choose_next(
     best = jnp.argmax(heard.at[:, how.gate].set(-jnp.inf), axis=-1)
     ended = jnp.isin(best, jnp.asarray(how.ends.plug, jnp.int32)) & (alpha >= limit)
     end = how.ends.target[0] if how.ends.target else NOTHING
-    return made._replace(tokens=jnp.where(ended, end, made.tokens).astype(jnp.int32))
+    free = jnp.where(ended, end, made.tokens).astype(jnp.int32)
+    tokens = jnp.where(begun == NOTHING, free, begun)
+    return made._replace(tokens=tokens, fused=made.fused & ~ended)
 
 
 @functools.partial(jax.jit, static_argnames="more")
