@@ -143,7 +143,16 @@ class Edited:
         return getattr(self.editor, "statistics", {})
 
     def export(self, directory: str | Path) -> None:
-        """Writes the edited model as a Hugging Face directory."""
+        """Writes the edited model as a Hugging Face directory.
+
+        Raises:
+          UserError: the method changes no weights: a directory cannot hold what it remembers.
+        """
+        if not isinstance(self.model, Transformer):
+            raise UserError(
+                f"{self.method} changes no weights, so there is no other model to export; "
+                "save() keeps the edits, and restore() brings them back"
+            )
         save_hf(self.model, directory)
 
 
@@ -234,9 +243,9 @@ def _editor(
     try:
         chosen = {**settings_for(lm.config, lm.name, method), **chosen}
     except UserError:
-        if "layers" not in chosen:
+        if "layers" in fields(method) and "layers" not in chosen:
             raise
-    if chosen["layers"]:  # none: all that a method may take
+    if chosen.get("layers"):  # none: all that a method may take
         check_layers(lm, chosen["layers"])
     known = fields(method)
     if "statistics" in known:

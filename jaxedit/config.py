@@ -171,6 +171,8 @@ class EnsembleConfig:
         modes: how distributions are fused ("dw_ee", "dw", "deepen", "dw_zi", "dw_ta"), each scored.
         anchors: which tokens two vocabularies share: by DeePEn's rule on their strings ("deepen")
             or by their bytes ("bytes").
+        spelt: whether a target spells, in its own tokens, words of the plug-in that are no
+            anchors; else their nearest anchors are said, as published. In mode "dw_ee" alone.
         decoder: "table", or "search" for the gradient search that the table replaces.
         guard: an alpha below which the target decodes alone; None fuses always.
         eos: what ends a text: the target's argmax ("bypass"), end-of-text paired with end-of-text
@@ -179,16 +181,48 @@ class EnsembleConfig:
         gate: whether the gate is taught after all edits of an arm: None does so for arms whose
             method does not teach it itself.
         cache: directory of the relative representations; None is the user's cache directory.
+        every: asks also after every so many edits, with the plug-in of the first checkpoint at or
+            past each multiple, and the plug-in alone with it; None only after all edits.
+        weight: the plug-in's fixed share in mode "deepen".
+        learning_rate, steps: of the search, where one is made.
     """
 
     targets: tuple[str, ...] = ()
     modes: tuple[str, ...] = ("dw_ee",)
     anchors: str = "deepen"
+    spelt: bool = False
     decoder: str = "table"
     guard: float | None = None
     eos: str = "bypass"
     unrelated: UnrelatedConfig = field(default_factory=UnrelatedConfig, metadata=LATER)
     gate: bool | None = None
+    cache: str | None = None
+    every: int | None = None
+    weight: float = 0.5
+    learning_rate: float = 0.15
+    steps: int = 5
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Records for methods that are trained once, or show a model examples.
+
+    Those that are about what is edited or asked are left out.
+
+    Attributes:
+        source: "embedded": edits of the embedded world that are never shown; else a source of facts
+            (see FactsConfig).
+        path, seed, split: of that source.
+        limit: at most so many records.
+        cache: directory that keeps what is trained, under a hash of all that it depends on; None
+            is the user's cache directory.
+    """
+
+    source: str = "embedded"
+    path: str | None = None
+    limit: int | None = None
+    seed: int | None = None
+    split: str | None = None
     cache: str | None = None
 
 
@@ -255,6 +289,7 @@ class RunConfig:
     contexts: ContextsConfig = field(default_factory=ContextsConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig, metadata=LATER)
+    fit: FitConfig = field(default_factory=FitConfig, metadata=LATER)
     checkpoint_every: int = 50
     keep_checkpoints: int | None = None
     values_block: int | None = None

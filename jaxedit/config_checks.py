@@ -26,6 +26,7 @@ def check(config: RunConfig) -> None:
     _one_of(config.dtype, DTYPES, "--config.dtype")
     _one_of(config.facts.order or "file", ORDERS, "--config.facts.order")
     _one_of(config.facts.split or "train", SPLITS, "--config.facts.split")
+    _one_of(config.fit.split or "train", SPLITS, "--config.fit.split")
     for protocol in config.eval.protocols:
         check_protocol(protocol, "--config.eval.protocols")
     for role, form in config.eval.formats.items():
@@ -40,6 +41,7 @@ def check(config: RunConfig) -> None:
         _one_of(moment, get_args(When), "--config.eval.generate")
     positive = {
         "facts.limit": config.facts.limit,
+        "fit.limit": config.fit.limit,
         "statistics.tokens": config.statistics.tokens,
         "statistics.documents": config.statistics.documents,
         "statistics.length": config.statistics.length,
@@ -49,6 +51,7 @@ def check(config: RunConfig) -> None:
         **{f"eval.at, {count}": count for count in config.eval.at},
         "checkpoint_every": config.checkpoint_every,
         "keep_checkpoints": config.keep_checkpoints,
+        "ensemble.every": config.ensemble.every,
         "values_block": config.values_block,
         **{f"arms.{arm.name}.batch": arm.batch for arm in config.arms},
         **{f"arms.{arm.name}.cases": arm.cases for arm in config.arms},
@@ -72,6 +75,11 @@ def check(config: RunConfig) -> None:
             raise UserError(f"--config.arms.{arm.name}.rect: must be above 0 and at most 1")
         if arm.prune is not None and arm.prune <= 1:
             raise UserError(f"--config.arms.{arm.name}.prune: a logarithm's base is above 1")
+    if config.ensemble.every is not None and config.keep_checkpoints is not None:
+        raise UserError(
+            "--config.keep_checkpoints: ensemble.every asks the checkpoints along the run; leave "
+            "it at None, so that all are kept"
+        )
     if config.eval.prompt_format.count("{}") != 1:
         raise UserError("--config.eval.prompt_format: needs exactly one {} for the prompt")
     if config.facts.order == "shuffled" and config.facts.seed is None:

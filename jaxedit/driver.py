@@ -23,6 +23,7 @@ from jaxedit.metrics.damage import Damage, damage
 from jaxedit.metrics.norms import Norms, weight_norms
 from jaxedit.metrics.protocols import ask
 from jaxedit.metrics.records import Answer, Asked, Setting
+from jaxedit.models.protocol import has_likelihoods
 from jaxedit.schedule import Block, Turn
 from jaxedit.sharding import fetch
 
@@ -67,10 +68,14 @@ class Asking:
             advance=advance,
         )
 
-    def rows(self, when: str, start: int, stop: int) -> int:
+    def rows(self, lm: Any, when: str, start: int, stop: int) -> int:
         """How many rows `advance` will be told of."""
-        generation = when in self.generate
-        return workload(self.of(start, stop), self.settings[when], generation=generation)
+        return workload(
+            self.of(start, stop),
+            self.settings[when],
+            generation=when in self.generate,
+            compared=has_likelihoods(lm),
+        )
 
     def of(self, start: int, stop: int) -> list[Asked]:
         """The questions about the facts ``start`` to ``stop`` - 1."""

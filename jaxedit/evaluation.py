@@ -285,5 +285,5 @@ def heldout_score(subject: Subject, source: str, *, texts: int = 200, seed: int 
 
 def _ask(subject: Subject, lm: Any, when: str, edits: int, title: str) -> list[Answer]:
     asking, count = subject.asking, subject.count
-    with progress(title, asking.rows(when, 0, count), unit="rows") as advance:
+    with progress(title, asking.rows(lm, when, 0, count), unit="rows") as advance:
         return asking.answers(lm, when, edits=edits, start=0, stop=count, advance=advance)

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from jaxedit.editors.restrain import Pruned, Rect
 from jaxedit.editors.rows import Contexts
 from jaxedit.editors.settings import fields, settings_for
 from jaxedit.editors.statistics import Moments
+from jaxedit.editors.trained import fitted, is_trained_once
 from jaxedit.ensemble.fusion import Fusion
 from jaxedit.ensemble.plug_batches import Training
 from jaxedit.ensemble.plugin import with_gate
@@ -36,6 +37,7 @@ from jaxedit.models.config import ModelConfig
 from jaxedit.models.loading import load_model
 from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import Mesh, make_mesh
+from jaxedit.training_records import NEEDED_BY, training_records
 from jaxedit.typed import suggestion, typed_settings
 
 GIVEN = (
@@ -44,6 +46,9 @@ GIVEN = (
     "contexts",
     "legacy_targets",
     "unrelated",
+    "demonstrations",
+    "trained",
+    "format",
 )  # fields that are no setting
 ONCEEDIT = "onceedit"
 HASH_DIGITS = 16
@@ -56,10 +61,12 @@ class Resources:
     Attributes:
         moments: second moments of the keys, of every layer where an arm needs them.
         contexts: the prefix templates; none if no arm needs them.
+        trained: by arm, what its method has trained once.
     """
 
     moments: Moments
     contexts: Contexts
+    trained: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,7 @@ class Experiment:
         settings: by arm: its editor's hyper-parameters and layers, typed.
         heldout: texts that have nothing to do with the facts; empty if the config names none.
         unrelated: questions that no edit touches, where the model is a plug-in with a gate.
+        records: for methods that are trained once or show examples; none is about an edit.
     """
 
     config: RunConfig
@@ -83,6 +91,7 @@ class Experiment:
     settings: Mapping[str, Mapping[str, Any]]
     heldout: tuple[str, ...] = ()
     unrelated: tuple[Unrelated, ...] = ()
+    records: tuple[Fact, ...] = ()
 
     @property
     def facts(self) -> list[Fact]:
@@ -91,6 +100,13 @@ class Experiment:
 
     def editor(self, arm: ArmConfig, resources: Resources) -> Editor:
         """The arm's method with its hyper-parameters and resources."""
+        editor = self.method(arm, resources)
+        if arm.rect is not None:
+            editor = Rect(editor, arm.rect)
+        return editor if arm.prune is None else Pruned(editor, arm.prune)
+
+    def method(self, arm: ArmConfig, resources: Resources) -> Any:
+        """The method itself, without what is laid around it."""
         settings = self.settings[arm.name]
         layers = settings["layers"]
         moments = resources.moments.matrices
@@ -99,14 +115,14 @@ class Experiment:
             "contexts": resources.contexts,
             "legacy_targets": self.config.legacy_targets,
             "unrelated": self.unrelated,
+            "demonstrations": self.records,
+            "trained": resources.trained.get(arm.name),
+            "format": self.config.eval.prompt_format,
         }
         known = fields(arm.method)
-        editor = EDITORS[arm.method](
-            **{name: value for name, value in given.items() if name in known}, **settings
-        )
-        if arm.rect is not None:
-            editor = Rect(editor, arm.rect)
-        return editor if arm.prune is None else Pruned(editor, arm.prune)
+        chosen = {**given, **settings}
+        kept = {name: value for name, value in chosen.items() if name in known}
+        return EDITORS[arm.method](**kept)
 
     def meta(self, arm: ArmConfig, step: int) -> Meta:
         """What the arm's checkpoint at ``step`` says of itself."""
@@ -114,15 +130,17 @@ class Experiment:
             step=step,
             arm=arm.name,
             model=self.model_hash,
-            config=f"{self.config.arm_hash(arm)} {self._settings_hash(arm)}",
+            config=" ".join(filter(None, self._hashes(arm))),
             facts=tuple(fact.id for fact in self.facts),
             version=code_version(),
         )
 
-    def _settings_hash(self, arm: ArmConfig) -> str:
-        """Of the hyper-parameters as resolved: a model's editing.json may have changed."""
-        text = json.dumps(self.settings[arm.name], default=dataclasses.asdict, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+    def _hashes(self, arm: ArmConfig) -> tuple[str, ...]:
+        """Of the config; of the hyper-parameters as resolved, for a model's editing.json may have
+        changed; and, where the method has any, of the training records."""
+        needs = fields(arm.method) & NEEDED_BY
+        resolved, records = self.settings[arm.name], list(self.records) if needs else None
+        return (self.config.arm_hash(arm), _digest(resolved), _digest(records) if needs else "")
 
     def questions(self) -> driver.Asking:
         """What is asked of the model along the run."""
@@ -135,6 +153,11 @@ class Experiment:
             heldout=self.heldout,
             protocols=ev.protocols,
         )
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, default=dataclasses.asdict, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def setting(ev: EvalConfig, dtype: str, when: Any) -> Setting:
@@ -172,8 +195,9 @@ def open_experiment(config: RunConfig, facts: Loaded | None = None) -> Experimen
     settings = {arm.name: arm_settings(config, arm, lm.config) for arm in config.arms}
     heldout = heldout_texts(config.eval.heldout, config.eval.heldout_texts, lm)
     others = open_unrelated(config, loaded.facts) if is_plugin(config) else ()
+    records = training_records(config, loaded.facts)
     named = fingerprint(lm)[:HASH_DIGITS]
-    return Experiment(config, lm, named, loaded, settings, heldout, others)
+    return Experiment(config, lm, named, loaded, settings, heldout, others, records)
 
 
 def devices(config: RunConfig) -> Mesh:
@@ -192,6 +216,9 @@ def fusion(config: EnsembleConfig, mode: str) -> Fusion:
         "decoder": config.decoder,
         "guard": config.guard,
         "eos": config.eos,
+        "weight": config.weight,
+        "learning_rate": config.learning_rate,
+        "steps": config.steps,
     }
     return Fusion(**made)
 
@@ -201,8 +228,16 @@ def is_plugin(config: RunConfig) -> bool:
     return bool(config.ensemble.targets) or any(arm.method == ONCEEDIT for arm in config.arms)
 
 
-def open_unrelated(config: RunConfig, edits: Sequence[Fact]) -> tuple[Unrelated, ...]:
+def open_unrelated(
+    config: RunConfig, edits: Sequence[Fact], unseen: int | None = None
+) -> tuple[Unrelated, ...]:
     """Questions that no edit touches, as many as the config asks for.
+
+    Args:
+        config: the run's.
+        edits: that they have nothing to do with.
+        unseen: in their place, at most so many of those that come after them: of the same kind,
+            but no part of what a gate is taught with.
 
     Raises:
         UserError: their source is wrong, or has none.
@@ -219,11 +254,11 @@ def open_unrelated(config: RunConfig, edits: Sequence[Fact]) -> tuple[Unrelated,
             f"--config.ensemble.unrelated: {asked.source} has no question that is not about the "
             "edits; name another source"
         )
-    return found[: asked.limit]
+    return found[: asked.limit] if unseen is None else found[asked.limit :][:unseen]
 
 
 def open_resources(experiment: Experiment, contexts: Contexts | None = None) -> Resources:
-    """Statistics, from the cache if they are there, and prefix templates.
+    """Statistics and what is trained once, from the cache if they are there; prefix templates.
 
     Args:
         experiment: with the model and the layers.
@@ -253,7 +288,14 @@ def open_resources(experiment: Experiment, contexts: Contexts | None = None) -> 
         )
     if contexts is None and any("contexts" in fields(arm.method) for arm in config.arms):
         contexts = config.contexts.templates or sample_contexts(lm, config.contexts.seed)
-    return Resources(moments, contexts or ())
+    made = Resources(moments, contexts or ())
+    cache = None if config.fit.cache is None else Path(config.fit.cache)
+    trained = {
+        arm.name: fitted(experiment.method(arm, made), lm, experiment.records, cache).trained
+        for arm in config.arms
+        if is_trained_once(EDITORS[arm.method])
+    }
+    return dataclasses.replace(made, trained=trained)
 
 
 def corpus(config: RunConfig) -> Corpus:
@@ -303,7 +345,7 @@ def arm_settings(config: RunConfig, arm: ArmConfig, model: ModelConfig) -> dict[
     try:
         found = settings_for(model, config.model, arm.method)
     except UserError as error:
-        if layers is None and arm.method != ONCEEDIT:
+        if layers is None and "layers" in fields(arm.method) and arm.method != ONCEEDIT:
             raise UserError(
                 f"--config.layers: missing, and {config.model} brings none for {arm.method}; name "
                 f"the layers to edit, of 0 to {model.n_layers - 1}, such as --config.layers=1,2,3"
@@ -311,13 +353,15 @@ def arm_settings(config: RunConfig, arm: ArmConfig, model: ModelConfig) -> dict[
         found = {}
     found.pop("legacy_targets", None)  # the whole run's, in its config
     for group in ("values", "training"):  # what is given of them, over what comes with the model
-        if group in found and group in given:
+        base = found.get(group, getattr(EDITORS[arm.method], group, None))
+        if base is not None and group in given:
             changes = {name: getattr(given[group], name) for name in arm.settings[group]}
-            given[group] = dataclasses.replace(found[group], **changes)
+            given[group] = dataclasses.replace(base, **changes)
     layers = found.get("layers", ()) if layers is None else layers
     if arm.method == ONCEEDIT:  # prompts are wrapped alike in training and in every answer
         training = given.get("training") or found.get("training") or Training()
         given["training"] = dataclasses.replace(training, format=config.eval.prompt_format)
+    if arm.method == ONCEEDIT or "layers" not in fields(arm.method):
         layers = ()
     for layer in layers:
         if not 0 <= layer < model.n_layers:

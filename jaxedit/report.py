@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 from absl import flags, logging
 
-from jaxedit import cli, target_tables
+from jaxedit import cli, target_plots, target_tables
 from jaxedit.batches.batch import SCALE, batch_name, load_batch
 from jaxedit.batches.tables import write_table
 from jaxedit.errors import UserError
@@ -74,9 +74,10 @@ def render(result: Mapping[str, Any]) -> str:
         summary=_summary(result),
         tables=[table for spec in TABLES if (table := _table(result, *spec))],
         targets=_targets(result),
+        gates=target_tables.gates(result),
         protocols=_protocols(arms),
         others=other_scores(result),
-        pictures=pictures(result),
+        pictures=[*target_plots.pictures(result), *pictures(result)],
         arms=arms,
         settings=_settings(arms),
         resources=_resources(result),

@@ -21,7 +21,9 @@ from jaxedit.metrics import (
     read_answers,
     scores,
 )
+from jaxedit.served import alpha
 from jaxedit.served import results as of_targets
+from jaxedit.served import retention as along_targets
 
 RETENTION_BLOCKS = 10
 
@@ -83,6 +85,7 @@ def arm_result(workdir: Path, config: RunConfig, arm: ArmConfig) -> dict[str, An
     block = -(-count // RETENTION_BLOCKS)
     settings = dict(read_json(workdir / "setup.json")["settings"][arm.name])
     targets = of_targets(workdir, files.directory, config)
+    along = along_targets(workdir, files.directory, config)
     return {
         "name": arm.name,
         "title": arm.title,
@@ -105,7 +108,8 @@ def arm_result(workdir: Path, config: RunConfig, arm: ArmConfig) -> dict[str, An
         ],
         "outcomes": _outcomes(after_all, before),
         "timing": timing(files.log.read()),
-        **({"targets": targets} if targets else {}),
+        **({"targets": targets, "alpha": alpha(files.directory)} if targets else {}),
+        **({"targets_along": along} if along else {}),
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from jaxedit.preflight import Estimate
 from jaxedit.progress import progress
 from jaxedit.results import ArmFiles, along_scores, arm_result
 from jaxedit.schedule import schedule
-from jaxedit.serving import serve, taught
+from jaxedit.serving import serve
 
 
 def check_workdir(workdir: Path, config: RunConfig) -> None:
@@ -146,14 +147,9 @@ def run_arm(workdir: Path, experiment: Experiment, arm: ArmConfig, resources: Re
     with Checkpoints(files.checkpoints, keep=keep) as checkpoints:
         state, step = _start(experiment, arm, editor, checkpoints, files)
         state = _edit_on(experiment, arm, editor, checkpoints, files, state, step)
-    _write_answers(files.after_all, _final_answers(experiment, arm, editor, files, state))
-    serve(
-        workdir,
-        experiment,
-        arm,
-        lambda: taught(experiment, arm, editor.bind(experiment.lm, state)),
-        _write_answers,
-    )
+        _write_answers(files.after_all, _final_answers(experiment, arm, editor, files, state))
+        edited = partial(_edited, experiment, editor, checkpoints, state)
+        serve(workdir, experiment, arm, edited, checkpoints.steps, _write_answers)
     write_json(files.result, arm_result(workdir, experiment.config, arm))
 
 
@@ -168,12 +164,23 @@ def _final_answers(
     return _all_answers(experiment, edited, "after_all", count, f"{arm.title} after all edits")
 
 
+def _edited(
+    experiment: Experiment, editor: Editor, checkpoints: Checkpoints, last: Any, edits: int
+) -> Any:
+    """The model after so many edits: all of them, or those of a checkpoint."""
+    if edits == len(experiment.facts):
+        return editor.bind(experiment.lm, last)
+    kept = checkpoints.restore(edits)
+    assert kept is not None
+    return editor.bind(experiment.lm, editor.restore(experiment.lm, kept.state))
+
+
 def _all_answers(
     experiment: Experiment, lm: Any, when: str, edits: int, title: str
 ) -> list[Answer]:
     """About all facts, with a bar."""
     asking, count = experiment.questions(), len(experiment.facts)
-    with progress(title, asking.rows(when, 0, count), unit="rows") as advance:
+    with progress(title, asking.rows(lm, when, 0, count), unit="rows") as advance:
         return asking.answers(lm, when, edits=edits, start=0, stop=count, advance=advance)
 
 

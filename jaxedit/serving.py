@@ -2,28 +2,35 @@
 
 A run whose config names targets edits its model, the plug-in, as any run does. After all edits of
 an arm the plug-in joins each target, in each mode of fusion, and the ensembles are asked what the
-plug-in was asked. What is there already is not asked again (`jaxedit.served`), so a target can be
-added to a finished run without an edit.
+plug-in was asked; on request also with the plug-in of earlier checkpoints. What is there already
+is not asked again (`jaxedit.served`), so a target can be added to a finished run without an edit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jaxedit.config import ArmConfig, RunConfig
+from jaxedit.data.factworld import World, unrelated
 from jaxedit.driver import Asking
+from jaxedit.editors.corpus import EMBEDDED
 from jaxedit.ensemble.ensemble import Ensemble
 from jaxedit.ensemble.gates import Gate, fit_gate
+from jaxedit.ensemble.histograms import alpha_histograms
 from jaxedit.ensemble.plugin import Plugin
 from jaxedit.ensemble.spaces import open_space
-from jaxedit.experiment import ONCEEDIT, Experiment, devices, fusion
+from jaxedit.experiment import ONCEEDIT, Experiment, devices, fusion, open_unrelated
+from jaxedit.ledger import write_json
 from jaxedit.metrics import Answer
 from jaxedit.models.loading import load_model
 from jaxedit.models.transformer import Transformer
 from jaxedit.progress import progress
-from jaxedit.served import served, unedited_path
+from jaxedit.served import ALONE, alpha_path, moments, served, unedited_path
+
+UNSEEN = 200  # prompts of a kind, at most, of which a gate's alpha is taken
 
 
 def open_target(config: RunConfig, name: str) -> Transformer:
@@ -32,28 +39,38 @@ def open_target(config: RunConfig, name: str) -> Transformer:
 
 
 def ensembles(
-    config: RunConfig, target: Transformer, plugin: Plugin, modes: Sequence[str]
+    config: RunConfig,
+    target: Transformer,
+    plugin: Plugin,
+    modes: Sequence[str],
+    *,
+    stored: bool = True,
 ) -> Iterator[tuple[str, Ensemble]]:
     """The plug-in in a target, in each of these modes; the relative space is made once."""
     asked = config.ensemble
     cache = None if asked.cache is None else Path(asked.cache)
-    space = open_space(target, plugin.lm, asked.anchors, cache=cache)  # type: ignore[arg-type]
+    space = open_space(
+        target, plugin.lm, asked.anchors, cache=cache, stored=stored, spelt=asked.spelt
+    )
     for mode in modes:
         yield mode, Ensemble(target, plugin, space, fusion(asked, mode))
 
 
-def taught(experiment: Experiment, arm: ArmConfig, edited: Transformer) -> Plugin:
-    """An arm's plug-in after its edits, with a gate that tells them apart.
+def taught(
+    experiment: Experiment, arm: ArmConfig, edited: Transformer, edits: int | None = None
+) -> Plugin:
+    """An arm's plug-in after some edits, or all, with a gate that tells them apart.
 
     A method that does not teach the gate itself leaves it as it was; it is then taught alone, on
-    the run's facts and its unrelated questions, at the cost of one forward pass of each.
+    the facts edited by then and the unrelated questions, at the cost of one forward pass of each.
     """
     plugin = Plugin(edited, edited.config.vocab_size - 1)
     asked = experiment.config.ensemble.gate
     if asked is False or (asked is None and arm.method == ONCEEDIT):
         return plugin
     form = experiment.config.eval.prompt_format
-    made, _ = fit_gate(plugin, experiment.facts, experiment.unrelated, Gate(format=form))
+    facts = experiment.facts[:edits]
+    made, _ = fit_gate(plugin, facts, experiment.unrelated, Gate(format=form))
     return made
 
 
@@ -61,7 +78,8 @@ def serve(
     workdir: Path,
     experiment: Experiment,
     arm: ArmConfig,
-    plugin: Callable[[], Plugin],
+    edited: Callable[[int], Transformer],
+    steps: Sequence[int],
     write: Callable[[Path, Sequence[Answer]], None],
 ) -> None:
     """Asks every ensemble of an arm that has not been asked yet, and the unedited targets.
@@ -69,28 +87,80 @@ def serve(
     Args:
         workdir: of the run.
         experiment, arm: whose ensembles.
-        plugin: gives the arm's plug-in after all edits; not called if nothing is missing.
+        edited: the arm's model after so many edits; not called if nothing is missing.
+        steps: of the arm's checkpoints.
         write: writes a whole file or none.
     """
-    config, asking = experiment.config, experiment.questions()
-    missing = [one for one in served(workdir / arm.name, config.ensemble) if not one.path.exists()]
-    made = plugin() if missing else None
+    config, asking, directory = experiment.config, experiment.questions(), workdir / arm.name
+    if not config.ensemble.targets:
+        return
+    asked_at = moments(steps, config.ensemble.every, len(experiment.facts))
+    missing = [one for one in served(directory, config, asked_at) if not one.path.exists()]
+    for one in missing:
+        one.path.parent.mkdir(parents=True, exist_ok=True)
+    if not alpha_path(directory).exists():
+        last = taught(experiment, arm, edited(asked_at[-1]))
+        write_json(alpha_path(directory), alphas(experiment, last))
+    for one in missing:
+        if one.mode == ALONE:
+            title = f"{arm.title} alone, {one.edits} edits"
+            write(one.path, ask(edited(one.edits), asking, "checkpoint", one.edits, title))
+    missing = [one for one in missing if one.mode != ALONE]
     for name in dict.fromkeys(one.target for one in missing):
         target = open_target(config, name)
         before = unedited_path(workdir, name)
         if not before.exists():
             before.parent.mkdir(parents=True, exist_ok=True)
             write(before, ask(target, asking, "before", 0, f"{name}, unedited"))
-        own = {one.mode: one.path for one in missing if one.target == name}
-        assert made is not None
-        for mode, ensemble in ensembles(config, target, made, list(own)):
-            own[mode].parent.mkdir(parents=True, exist_ok=True)
-            title = f"{arm.title} in {name}, {mode}"
-            write(own[mode], ask(ensemble, asking, "after_all", len(asking.asked), title))
+        for step in asked_at:
+            own = {o.mode: o.path for o in missing if (o.target, o.edits) == (name, step)}
+            if not own:
+                continue
+            plugin, over = taught(experiment, arm, edited(step), step), step == asked_at[-1]
+            # The space of a plug-in that is edited further is of no use to anyone later.
+            made = ensembles(config, target, plugin, list(own), stored=over)
+            for mode, ensemble in made:
+                title = f"{arm.title} in {name}, {mode}" + ("" if over else f", {step} edits")
+                when = "after_all" if over else "checkpoint"
+                write(own[mode], ask(ensemble, asking, when, step, title))
 
 
 def ask(lm: Any, asking: Asking, when: str, edits: int, title: str) -> list[Answer]:
-    """Everything, with a bar."""
-    count = len(asking.asked)
-    with progress(title, asking.rows(when, 0, count), unit="rows") as advance:
+    """Everything about the facts edited so far, or about all of an unedited model, with a bar."""
+    count = edits or len(asking.asked)
+    with progress(title, asking.rows(lm, when, 0, count), unit="rows") as advance:
         return asking.answers(lm, when, edits=edits, start=0, stop=count, advance=advance)
+
+
+def alphas(experiment: Experiment, plugin: Plugin) -> dict[str, Any]:
+    """What the gate of a plug-in says to prompts of each kind that there are, as plain values."""
+    form = experiment.config.eval.prompt_format
+    made = alpha_histograms(plugin, prompts_by_kind(experiment), form)
+    return {"format": form, "kinds": [asdict(one) for one in made]}
+
+
+def prompts_by_kind(experiment: Experiment) -> dict[str, list[str]]:
+    """Bare prompts that a gate should open to, then those that it should not.
+
+    "Same subjects" are sentences that say something else of an edited subject. Unrelated
+    questions are those that a gate is taught with, and others of their kind that it has not seen.
+    Other text is the first half of sentences that are no questions: the run's held-out texts, or
+    sentences of the embedded world about no fact.
+    """
+    facts, config = experiment.facts, experiment.config
+    edited = {text for fact in facts for text in (fact.question, *fact.paraphrases)}
+    neighbours = [question.prompt for fact in facts for question in fact.neighbours]
+    openings = [text for fact in facts for text in fact.openings]
+    fresh = open_unrelated(config, facts, UNSEEN)
+    texts: Sequence[str] = experiment.heldout
+    if not texts and config.ensemble.unrelated.source == EMBEDDED:
+        texts = unrelated(World(), 2 * UNSEEN)[1::2]  # every other one states a fact
+    return {
+        "edits": [fact.question for fact in facts],
+        "paraphrases": [text for fact in facts for text in fact.paraphrases],
+        "neighbours": [text for text in dict.fromkeys(neighbours) if text not in edited],
+        "same subjects": [text for text in dict.fromkeys(openings) if text not in edited],
+        "unrelated, taught": [item.prompt for item in experiment.unrelated],
+        "unrelated, unseen": [item.prompt for item in fresh],
+        "other text": [" ".join(w[: (len(w) + 1) // 2]) for text in texts if (w := text.split())],
+    }

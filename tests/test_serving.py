@@ -10,14 +10,18 @@ from jaxedit.config import run_config
 from jaxedit.data.fact import Question
 from jaxedit.downstream import run_world_tests
 from jaxedit.ensemble.ensemble import Ensemble
+from jaxedit.ensemble.plugin import alpha
 from jaxedit.errors import UserError
 from jaxedit.evaluation import evaluate, find_arm, in_target, of_run, reopen
 from jaxedit.experiment import open_resources
 from jaxedit.ledger import read_json
+from jaxedit.metrics import Score
 from jaxedit.report import render, text_table
 from jaxedit.run import run
 from jaxedit.runner import run_arm
-from jaxedit.target_tables import tables
+from jaxedit.served import moments
+from jaxedit.serving import taught
+from jaxedit.target_tables import gates, tables
 from tests.tiny_run import VALUES, even_facts, raw_config, write_inputs
 
 TRAINING = {"epochs": 3, "batch": 4, "learning_rate": 1e-3}
@@ -57,7 +61,7 @@ def raw(inputs: Path, **changes):
 @pytest.fixture(scope="module")
 def finished(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = tmp_path_factory.mktemp("runs") / "plugin"
-    run(run_config(raw(inputs)), workdir)
+    run(run_config(raw(inputs, every=3)), workdir)
     return workdir
 
 
@@ -73,22 +77,76 @@ def test_every_arm_is_asked_in_every_target(finished: Path):
         assert readings.isdisjoint({"per_target", "probability", "new_over_old", "magnitude"})
     rows = tables(result)[0]["rows"]
     assert [row["what"] for row in rows] == ["unedited", "OnceEdit, dw_ee", "MEMIT, dw_ee"]
-    assert "The edited plug-in in other models" in render(result)
+    page = render(result)
+    for said in ("The edited plug-in in other models", "Who answers", "What lasts while edits"):
+        assert said in page
     assert any("OnceEdit, dw_ee" in line for line in text_table(result))
+
+
+def test_what_the_gate_says_to_each_kind(finished: Path):
+    kept = read_json(finished / "memit/alpha.json")
+    found = {one["kind"]: one for one in kept["kinds"]}
+    assert list(found) == ["edits", "paraphrases", "neighbours", "unrelated, taught"]
+    plug = of_run(finished, reopen(finished), find_arm(reopen(finished), "memit"))
+    experiment = reopen(finished)
+    gate = taught(experiment, find_arm(experiment, "memit"), plug.lm)
+    questions = [fact.question for fact in experiment.facts]
+    assert found["edits"]["values"] == pytest.approx(alpha(gate, questions), abs=1e-6)
+    result = read_json(finished / "result.json")
+    assert "values" not in result["arms"][1]["alpha"][0]
+    table = gates(result)
+    assert table and [title for title, _ in table["rows"]] == ["OnceEdit", "MEMIT"]
+    assert f"{100 * found['edits']['open']:.1f}" == table["rows"][1][1][0][0]
+
+
+def test_earlier_checkpoints_are_asked_too(finished: Path):
+    assert {p.name for p in finished.glob("onceedit/targets/*/*")} == {
+        "alone-3.jsonl",
+        "dw_ee-3.jsonl",
+        "dw_ee.jsonl",
+    }
+    [arm, _] = read_json(finished / "result.json")["arms"]
+    alone, joined = arm["targets_along"]
+    assert (alone["mode"], joined["mode"]) == ("alone", "dw_ee")
+    for record in (alone, joined):
+        assert {point["edits"] for point in record["all"]} == {3, 6}
+        assert {point["score"]["n"] for point in record["first"]} == {3}
+    # The plug-in alone at the first checkpoint is what that checkpoint answers by itself.
+    experiment = reopen(finished)
+    early = of_run(finished, experiment, find_arm(experiment, "onceedit"), 3)
+    scores, _ = evaluate(early)
+    expected = {s.label: s.value for s in scores}
+    for point in alone["all"]:
+        score = Score.from_dict(point["score"])
+        if point["edits"] == 3:
+            assert score.value == expected[score.label]
+
+
+def test_moments():
+    assert moments([2, 4, 6], None, 6) == [6]
+    assert moments([3, 6, 9, 12], 4, 12) == [6, 9, 12]
+    assert moments([2, 4], 2, 5) == [2, 4, 5]
+
+
+def test_checkpoints_that_are_not_kept_cannot_be_asked(inputs: Path):
+    with pytest.raises(UserError, match=r"keep_checkpoints: ensemble\.every asks"):
+        run_config({**raw(inputs, every=3), "keep_checkpoints": 1})
 
 
 def test_a_mode_that_is_missing_is_asked_without_an_edit(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    [path] = finished.glob("onceedit/targets/*/dw_ee.jsonl")
-    before = path.read_bytes()
-    path.unlink()
+    paths = [*finished.glob("onceedit/targets/*/dw_ee*.jsonl"), finished / "onceedit/alpha.json"]
+    before = [path.read_bytes() for path in paths]
+    assert len(paths) == 3
+    for path in paths:
+        path.unlink()
     (finished / "onceedit/result.json").unlink()
     experiment = reopen(finished)
     monkeypatch.setattr("jaxedit.ensemble.plug_training.fit", None)
     arm = find_arm(experiment, "onceedit")
     run_arm(finished, experiment, arm, open_resources(experiment, ()))
-    assert path.read_bytes() == before
+    assert [path.read_bytes() for path in paths] == before
 
 
 def test_a_target_that_is_added_later(finished: Path, inputs: Path):

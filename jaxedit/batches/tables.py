@@ -146,12 +146,12 @@ def _along(column: str, rows: Sequence[Row], differing: Sequence[str]) -> list[s
 
 
 def _by_target(all_jobs: Sequence[Job]) -> Iterator[str]:
-    """What the plug-ins of runs with targets do for these, after all edits."""
-    texts = []
+    """What the plug-ins of runs with targets do for these, after all edits and on the way."""
+    results = {}
     for job in all_jobs:
         files = [ArmFiles(job.workdir / arm.name).result for arm in job.config.arms]
-        result = {"arms": [read_json(path) for path in files if path.exists()]}
-        texts.append("\n".join(target_tables.markdown(result, job.names[0])).rstrip())
+        results[job.names[0]] = {"arms": [read_json(path) for path in files if path.exists()]}
+    texts = ["\n".join(target_tables.markdown(r, name)).rstrip() for name, r in results.items()]
     if any(texts):
         yield "## The edited plug-ins in other models"
         yield (
@@ -159,6 +159,24 @@ def _by_target(all_jobs: Sequence[Job]) -> Iterator[str]:
             "model by itself, specificity is against the true answer."
         )
         yield from filter(None, texts)
+    gates = "\n".join(target_tables.gates_markdown(results))
+    if gates:
+        yield "## Who answers"
+        yield gates
+        yield (
+            "% of prompts at whose end the plug-in's gate gives it at least half of the say "
+            "(alpha), and mean alpha, after all edits. Unrelated questions: those that the gate "
+            "was taught with, and others of their kind."
+        )
+    along = ["\n".join(target_tables.along_markdown(r, name)) for name, r in results.items()]
+    if any(along):
+        yield "## What lasts while edits come in"
+        yield from filter(None, along)
+        yield (
+            "By number of edits, of all facts edited by then or of the first moment's alone; "
+            "generated answers where all were, else teacher-forced; exact. Neighbours against "
+            "the true answer."
+        )
 
 
 def _by_protocol(rows: Sequence[Row]) -> Iterator[str]:

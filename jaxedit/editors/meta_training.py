@@ -22,67 +22,15 @@ from absl import logging
 
 from jaxedit.checkpoints import Checkpoints
 from jaxedit.data.fact import Fact
+from jaxedit.editors.meta_batches import MetaTraining, chosen, split
 from jaxedit.editors.meta_checkpoints import Keep, Params, Point, State
-from jaxedit.errors import UserError
+from jaxedit.errors import NotFinite
 from jaxedit.progress import progress
+from jaxedit.sharding import replicate
 
 Numbers = Mapping[str, Any]
 
-
-@dataclasses.dataclass(frozen=True)
-class MetaTraining:
-    """How a method's network is trained.
-
-    Attributes:
-      steps: updates, at most.
-      batch: records that one gradient is taken on.
-      accumulate: gradients an update, averaged.
-      learning_rate: of the optimiser, after the warm-up.
-      warmup: steps of linear growth of the learning rate from zero.
-      final_share: of the learning rate, left when a cosine has brought it down; 1 leaves it.
-      clip: largest norm of a gradient; None takes any.
-      validation: share of the records, the last ones, that are never trained on.
-      validate_every: steps between two looks at them.
-      patience: steps without improvement there after which training ends.
-      seed: of the order, and of whatever is drawn.
-    """
-
-    steps: int = 1000
-    batch: int = 1
-    accumulate: int = 1
-    learning_rate: float = 1e-4
-    warmup: int = 0
-    final_share: float = 1.0
-    clip: float | None = 100.0
-    validation: float = 0.1
-    validate_every: int = 100
-    patience: int = 1000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuses what makes no sense.
-
-        Raises:
-          UserError: naming the setting.
-        """
-        for name in ("steps", "batch", "accumulate", "validate_every", "patience"):
-            if getattr(self, name) < 1:
-                raise UserError(f"training.{name} is {getattr(self, name)}; at least 1 is needed")
-        if self.learning_rate <= 0:
-            raise UserError(f"training.learning_rate is {self.learning_rate}; give one above 0")
-        if not 0 <= self.validation < 1:
-            raise UserError(f"training.validation is {self.validation}; give a share below 1")
-
-    @property
-    def rate(self) -> optax.Schedule:
-        """The learning rate by step."""
-        return optax.warmup_cosine_decay_schedule(
-            init_value=0.0 if self.warmup else self.learning_rate,
-            peak_value=self.learning_rate,
-            warmup_steps=self.warmup,
-            decay_steps=max(self.steps, self.warmup + 1),
-            end_value=self.learning_rate * self.final_share,
-        )
+__all__ = ["MetaTraining", "Problem", "Result", "TrainedOnce", "split", "train"]
 
 
 class Problem(NamedTuple):
@@ -140,10 +88,23 @@ class TrainedOnce:
 
         Raises:
           UserError: there are too few facts.
-          FloatingPointError: a loss is not finite.
+          NotFinite: a loss is not; the last checkpoint is good.
         """
         made = train(self.problem(lm, facts), self.training, directory=directory)
         return dataclasses.replace(self, trained=made.params)  # type: ignore[type-var]
+
+    def trained_by(self) -> dict[str, Any]:
+        """The settings that what is trained depends on: all, unless a method knows better."""
+        own = dataclasses.fields(self)  # type: ignore[arg-type]
+        return {field.name: getattr(self, field.name) for field in own if field.name != "trained"}
+
+    def pack(self, trained: Any) -> Any:
+        """As a nest of dicts, lists and tuples of arrays, to be kept."""
+        return trained
+
+    def unpack(self, lm: Any, tree: Any) -> Any:
+        """From what `pack` made, on the model's devices."""
+        return replicate(tree, lm.mesh)
 
 
 def train(
@@ -165,7 +126,7 @@ def train(
 
     Raises:
       UserError: there are too few records, or the directory holds another training.
-      FloatingPointError: a loss is not finite; the last checkpoint is good.
+      NotFinite: a loss is not; the last checkpoint is good.
     """
     learn, held = split(problem.records, training)
     say_cost(problem, training, len(learn), len(held))
@@ -174,23 +135,6 @@ def train(
     with Checkpoints(directory, keep=1) as checkpoints:
         kept = Keep(checkpoints, directory, problem.title, owner)
         return _trained(problem, training, learn, held, kept, until)
-
-
-def split(records: int, training: MetaTraining) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the records that are trained on, and of those kept apart: the last ones.
-
-    Raises:
-      UserError: there are too few records.
-    """
-    kept = round(records * training.validation)
-    if training.validation and not kept:
-        kept = 1
-    if records - kept < training.batch:
-        raise UserError(
-            f"{records} training records are too few for batches of {training.batch}; "
-            "give more, or a smaller training.batch"
-        )
-    return np.arange(records - kept), np.arange(records - kept, records)
 
 
 def say_cost(problem: Problem, training: MetaTraining, learn: int, held: int) -> None:
@@ -208,17 +152,6 @@ def say_cost(problem: Problem, training: MetaTraining, learn: int, held: int) ->
         training.accumulate * training.batch,
         calls * problem.operations,
     )
-
-
-def chosen(learn: np.ndarray, training: MetaTraining, call: int) -> np.ndarray:
-    """Places of the records of the gradient number `call`: a new order every round, [batch]."""
-    first = call * training.batch
-    rounds, places = np.divmod(np.arange(first, first + training.batch), len(learn))
-    orders = {
-        turn: np.random.default_rng((training.seed, 0, turn)).permutation(len(learn))
-        for turn in np.unique(rounds)
-    }
-    return np.asarray([learn[orders[turn][at]] for turn, at in zip(rounds, places, strict=True)])
 
 
 def _trained(
@@ -242,7 +175,7 @@ def _trained(
             gradient, numbers = _gradient(problem, training, learn, state)
             found.append(float(numbers["loss"]))
             if not np.isfinite(found[-1]):
-                raise FloatingPointError(
+                raise NotFinite(
                     f"{problem.title}: the loss is not finite at step {state.step + 1} of "
                     f"{training.steps}; try a smaller training.learning_rate"
                 )

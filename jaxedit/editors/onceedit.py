@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxedit.data.fact import Fact
+from jaxedit.data.fact import SLOT, Fact
 from jaxedit.editors.editor import Log
 from jaxedit.editors.weights import leaf_names
 from jaxedit.ensemble import plug_training
+from jaxedit.ensemble.gates import shut
 from jaxedit.ensemble.plug_batches import Training
 from jaxedit.ensemble.plugin import Plugin, Reading
-from jaxedit.ensemble.prompts import Unrelated
+from jaxedit.ensemble.prompts import Unrelated, format_of
 from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import replicate
 
@@ -74,9 +75,16 @@ class OnceEdit:
         return found
 
     def edit(self, lm: Transformer, state: OnceEdited, prepared: Any) -> tuple[OnceEdited, Log]:
-        """Trains on the facts of `prepared`, from where the last update left off."""
+        """Trains on the facts of `prepared`, from where the last update left off.
+
+        Without L_weight nothing teaches the gate. Large models put a token that they have never
+        seen far below all others, so that it starts shut; ours starts where its row was drawn, and
+        is shut first.
+        """
         facts = list(prepared)
         plugin = Plugin(self.bind(lm, state), lm.config.vocab_size - 1, self.reading)
+        if not self.training.weight and not state.facts:
+            plugin = shut(plugin, self._prompts(facts))
         made, log = plug_training.fit(
             plugin, facts, self.unrelated, self.training, replay=self._replay(state)
         )
@@ -87,6 +95,12 @@ class OnceEdit:
             "updates": np.full(len(facts), steps, np.int32),
         }
         return OnceEdited(made.params, (*state.facts, *facts)), last
+
+    def _prompts(self, facts: Sequence[Fact]) -> list[str]:
+        """All that the gate is read behind in training, wrapped."""
+        form = format_of(self.training.format)
+        bare = [*(fact.question for fact in facts), *(item.prompt for item in self.unrelated)]
+        return [form.replace(SLOT, prompt) for prompt in bare]
 
     def _replay(self, state: OnceEdited) -> list[Fact]:
         """A sample of the earlier facts, another one for every update."""

@@ -95,6 +95,14 @@ def _ultra(layers: tuple[int, ...], *modules: str) -> Fields:
     return {"layers": layers, "modules": modules, "learning_rate": 1e-6, "micro_batch": 10}
 
 
+def _codebook(layer: int, steps: int) -> Fields:
+    return {"layers": (layer,), "learning_rate": 1.0, "steps": steps, "radius": 1.0}
+
+
+def _deferring(layer: int) -> Fields:
+    return {"layers": (layer,), "learning_rate": 7e-5, "steps": 100, "threshold": 0.5}
+
+
 def _linears(module: str, first: int, last: int) -> tuple[str, ...]:
     return tuple(f"layers_{layer}/{module}" for layer in range(first, last + 1))
 
@@ -150,5 +158,14 @@ PUBLISHED: Table = {
         MISTRAL: _ultra((29, 30), "mlp.down"),
         QWEN: _ultra(tuple(range(18, 27)), "mlp.gate", "mlp.up"),
     },
+    "retrieval": {},
+    "ike": {},  # 32 demonstrations: the editor's default
+    "grace": {
+        GPT_J: _codebook(25, 200),
+        LLAMA_2: _codebook(27, 50),
+        MISTRAL: _codebook(27, 50),  # Llama-2's, whose shape it has; it has no file of its own
+        QWEN: _codebook(18, 50),
+    },
+    "defer": {GPT_J: _deferring(25), LLAMA_2: _deferring(27), MISTRAL: _deferring(27)},
     "onceedit": {},  # the paper gives a learning rate and lambda: the editor's defaults
 }

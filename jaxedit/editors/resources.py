@@ -102,7 +102,7 @@ def statistics(
     matrices = {layer: found.matrix for layer, found in kept.items()}
     seen = min((found.tokens for found in kept.values()), default=0)
     if missing:
-        _writable(directory)
+        check_writable(directory)
         computed = _computed(lm, missing, corpus, wanted, asked, directory, every)
         matrices, seen = {**matrices, **computed.matrices}, computed.tokens
     return Moments({layer: matrices[layer] for layer in layers}, seen)
@@ -180,8 +180,12 @@ def _save_pass(path: Path, label: dict, state: Pass) -> None:
         moment_files.save_pass(path, label, state)
 
 
-def _writable(directory: Path) -> None:
-    """Says before hours of work that they could not be kept."""
+def check_writable(directory: Path) -> None:
+    """Says before hours of work that they could not be kept.
+
+    Raises:
+      UserError: the directory cannot be made, or written.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         reason = None if os.access(directory, os.W_OK) else "permission denied"

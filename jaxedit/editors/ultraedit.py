@@ -29,17 +29,13 @@ import numpy as np
 
 from jaxedit.data.fact import Fact
 from jaxedit.editors import weights
+from jaxedit.editors.captures import Captured, capture, check_losses
 from jaxedit.editors.editor import Log
 from jaxedit.editors.normaliser import Normaliser, follow, normalise
 from jaxedit.editors.rows import TargetRows, target_rows
-from jaxedit.editors.weights import DOWN, WritesLeaves, check_layers, leaf, leaf_names
-from jaxedit.models.config import ModelConfig
-from jaxedit.models.forward import forward
-from jaxedit.models.sites import Add, Tap
+from jaxedit.editors.weights import DOWN, WritesLeaves, check_layers, leaf_names
 from jaxedit.models.transformer import Transformer
-from jaxedit.sharding import data_parallel, replicate
-
-CHUNK = 32  # facts a device and call
+from jaxedit.sharding import replicate
 
 
 class UltraState(NamedTuple):
@@ -54,20 +50,6 @@ class UltraState(NamedTuple):
     leaves: dict[str, Any]
     normalisers: dict[str, Normaliser]
     edits: int
-
-
-class Captured(NamedTuple):
-    """Of n facts whose answers have up to P tokens; zeros where there is no token.
-
-    Attributes:
-      keys: by kernel, its linear's inputs, [n, P, inputs].
-      gradients: by kernel, of the micro-batch's loss for its linear's outputs, [n, P, outputs].
-      loss: mean cross-entropy of the fact's own tokens, [n].
-    """
-
-    keys: dict[str, np.ndarray]
-    gradients: dict[str, np.ndarray]
-    loss: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +102,7 @@ class UltraEdit(WritesLeaves):
     ) -> tuple[UltraState, Log]:
         """One turn with all the facts of `prepared`."""
         captured = self.capture(self.bind(lm, state), prepared)
-        _check_losses(captured.loss)
+        check_losses(captured.loss)
         real = np.asarray(prepared.target_mask)
         normalisers = self.normalised(state, captured, real)
         leaves = {}
@@ -141,26 +123,16 @@ class UltraEdit(WritesLeaves):
         return UltraState(leaves, normalisers, state.edits + len(real)), log
 
     def capture(self, now: Transformer, rows: TargetRows) -> Captured:
-        """Keys and gradients of n facts at every edited linear, on the model as it is."""
-        names = self.places(now)
-        call = data_parallel(
-            _capture,
-            now.mesh,
-            chunk=CHUNK,
-            config=now.config,
-            places=tuple(_site(name) for name in names),
-            outputs=tuple(leaf(now, name).shape[1] for name in names),
-        )
-        keys, gradients, loss = jax.tree.map(np.asarray, call(now.params, rows))
+        """Keys and gradients, of micro-batches' mean losses, at every edited linear of a model."""
+        found = jax.tree.map(np.asarray, capture(now, rows, self.places(now)))
         tokens = np.asarray(rows.target_mask).sum(1)  # [n]
         batch = np.arange(len(tokens)) // self.micro_batch
         shared = np.bincount(batch, tokens)[batch]
-        mean = (1 / shared).astype(loss.dtype)[:, None, None]  # sums to means of micro-batches
-        return Captured(
-            dict(zip(names, keys, strict=True)),
-            {name: mean * g for name, g in zip(names, gradients, strict=True)},
-            loss / tokens.astype(loss.dtype),
-        )
+        mean = (1 / shared).astype(found.loss.dtype)[
+            :, None, None
+        ]  # sums to means of micro-batches
+        gradients = {name: mean * g for name, g in found.gradients.items()}
+        return Captured(found.keys, gradients, found.loss / tokens.astype(found.loss.dtype))
 
     def normalised(
         self, state: UltraState, captured: Captured, real: np.ndarray
@@ -203,57 +175,12 @@ def _shape(kernel: Any) -> str:
     return f"{kernel.shape[0]}x{kernel.shape[1]}"
 
 
-def _site(name: str) -> tuple[int, str]:
-    """Layer and linear of a kernel's name."""
-    block, _, linear = name.partition("/")
-    return int(block.removeprefix("layers_")), linear
-
-
 def _groups(x: np.ndarray, size: int) -> np.ndarray:
     """Rows of n facts by micro-batch: [n, P, ...] -> [M, size * P, ...], filled up with zeros."""
     size = min(size, len(x))
     fill = np.zeros((-len(x) % size, *x.shape[1:]), x.dtype)
     whole = np.concatenate([x, fill])
     return whole.reshape((-1, size * x.shape[1], *x.shape[2:]))
-
-
-def _check_losses(loss: np.ndarray) -> None:
-    bad = np.flatnonzero(~np.isfinite(loss))
-    if len(bad):
-        raise FloatingPointError(f"the loss of fact {bad[0]} of this update is not finite")
-
-
-def _capture(
-    params: Any,
-    rows: TargetRows,
-    *,
-    config: ModelConfig,
-    places: tuple[tuple[int, str], ...],
-    outputs: tuple[int, ...],
-) -> tuple[list[jax.Array], list[jax.Array], jax.Array]:
-    """Keys [n, P, inputs], gradients [n, P, outputs] of each row's summed loss, and that [n]."""
-    at = jnp.where(rows.target_mask, rows.predict, -1)  # [n, P]; -1 is nowhere
-    nothing = [jnp.zeros((*at.shape, width), jnp.float32) for width in outputs]
-
-    def losses(added: list[jax.Array]) -> tuple[jax.Array, tuple[Any, jax.Array]]:
-        sites = list(zip(places, added, strict=True))
-        out = forward(
-            config,
-            params,
-            rows.ids,
-            rows.mask,
-            logits_at=rows.predict,
-            taps=[Tap(layer, f"{linear}.in", at) for layer, linear in places],
-            add=[Add(layer, f"{linear}.out", at, x) for (layer, linear), x in sites],
-        )
-        assert out.logits is not None
-        log_p = jax.nn.log_softmax(out.logits, axis=-1)  # [n, P, V]
-        gold = jnp.take_along_axis(log_p, rows.target[..., None], axis=-1)[..., 0]
-        each = -jnp.where(rows.target_mask, gold, 0).sum(-1)
-        return each.sum(), (out.taps, each)
-
-    gradients, (keys, each) = jax.grad(losses, has_aux=True)(nothing)
-    return [key.astype(jnp.float32) for key in keys], gradients, each
 
 
 @jax.jit

@@ -9,9 +9,9 @@ each model alone, every P_j is known to within what the others can add to it,
 with w the models' shares, tail the probability of the tokens left out, next the least probability
 of those taken in (none left out has more), peak and sum the largest entry and the sum of the
 column. Where the best Phat_j is above what every other P_j can be, it is the argmax. Eight rows are
-tried, then 64, then all. All bounds include the rounding of float32 sums and, where R is stored in
-bfloat16, of its entries: what is certified is the argmax that exact arithmetic on the unrounded R
-would give.
+tried, then 64, then 512, then all. All bounds include the rounding of float32 sums and, where R is
+stored in bfloat16, of its entries: what is certified is the argmax that exact arithmetic on the
+unrounded R would give.
 """
 
 from typing import NamedTuple
@@ -23,7 +23,10 @@ from jaxedit.ensemble.implicit import Basis, Relative, project, rows
 from jaxedit.ensemble.maps import Map
 from jaxedit.ensemble.relative import Space
 
-LADDER = (8, 64)  # rows a model
+LADDER = (8, 64, 512)  # rows a model
+MOST = (
+    4  # a rung gathers at most one part in so many of R: it copies what all of R would be read for
+)
 WHOLE = 0  # in place of their number, where all rows were needed
 UNIT = 2.0**-24  # relative error of one rounding to float32
 STORED = 1 / 255  # of the unrounded number against its bfloat16: 2^-8 / (1 - 2^-8)
@@ -92,8 +95,8 @@ def mixed(main: Voice, plug: Voice) -> jax.Array:
 def settle(main: Voice, plug: Voice, bounds: Bounds, ladder: tuple[int, ...] = LADDER) -> Settled:
     """argmax_j P_j from as few rows as prove it for the whole batch.
 
-    Rows are gathered for each text of the batch by itself, so a rung that would read as much as
-    all of R is left out.
+    Rows are gathered for each text of the batch by itself, so in large batches high rungs are left
+    out.
 
     Args:
       main: the target.
@@ -103,7 +106,7 @@ def settle(main: Voice, plug: Voice, bounds: Bounds, ladder: tuple[int, ...] = L
     """
     texts = len(main.p)
     fewest = min(main.p.shape[1], plug.p.shape[1])
-    rungs = tuple(k for k in ladder if texts * k < fewest)
+    rungs = tuple(k for k in ladder if MOST * texts * k <= fewest)
     nothing = Settled(
         jnp.zeros(texts, jnp.int32), jnp.full(texts, WHOLE, jnp.int32), jnp.zeros(texts, bool)
     )
@@ -154,10 +157,9 @@ def _bracket(
     tail = jnp.minimum(left * peaks, best.min(-1, keepdims=True) * sums)
     few, many = _rounding(voice, k), _rounding(voice, p.shape[1])  # terms in head, left and sums
     low, high = head * (1 - few), head * (1 + few) + tail * (1 + 2 * many)
-    if voice.map.ends is not None:
-        ended = voice.map.ended(voice.p)
-        low = jnp.concatenate([low, ended * (1 - many)], axis=-1)
-        high = jnp.concatenate([high, ended * (1 + many)], axis=-1)
+    outer = voice.map.outer(voice.p)
+    low = jnp.concatenate([low, outer * (1 - many)], axis=-1)
+    high = jnp.concatenate([high, outer * (1 + many)], axis=-1)
     share = voice.share[:, None]
     return share * low, share * high
 

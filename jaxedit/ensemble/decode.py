@@ -16,9 +16,10 @@ import numpy as np
 
 from jaxedit.ensemble import steps
 from jaxedit.ensemble.certificate import Bounds
-from jaxedit.ensemble.fusion import Ends, Fusion
+from jaxedit.ensemble.fusion import Decision, Ends, Fusion
 from jaxedit.ensemble.plugin import Plugin
 from jaxedit.ensemble.relative import Space
+from jaxedit.ensemble.spelling import Run, Speller
 from jaxedit.ensemble.steps import How, Tail
 from jaxedit.ensemble.sync import Reading, Sync
 from jaxedit.models.batches import batches, check_lengths
@@ -34,6 +35,7 @@ SLACK = 16  # slots of the plug-in's cache beyond one a new target token
 NEVER = 2.0  # an alpha that no row reaches
 
 Put = Callable[[Any], Any]
+Watch = Callable[[Decision, np.ndarray], object]
 
 
 class Parts(NamedTuple):
@@ -48,6 +50,13 @@ class Parts(NamedTuple):
     fusion: Fusion
     sync: Sync
     bounds: Bounds | None = None
+
+    @property
+    def speller(self) -> Speller:
+        """What columns of P stand for; of no words where none are spelt."""
+        spelt = self.space.spelt if self.fusion.looks_up else None
+        tokens = np.zeros((0, 1), np.int32) if spelt is None else np.asarray(spelt.tokens)
+        return Speller(len(self.space.table), tokens)
 
     @property
     def ends(self) -> Ends:
@@ -88,6 +97,7 @@ def decode_ids(
     alpha: np.ndarray,
     rules: Rules,
     advance: Advance | None = None,
+    watch: Watch | None = None,
 ) -> list[list[int]]:
     """New target ids for each prompt.
 
@@ -101,6 +111,7 @@ def decode_ids(
       alpha: [N] the weight of the plug-in in each.
       rules: how long to go on.
       advance: called after each batch with its number of rows.
+      watch: called after each step with its decision and which rows went on before it, [B].
 
     Raises:
       UserError: a prompt is longer than the positions of one of the models.
@@ -115,13 +126,15 @@ def decode_ids(
         places: list[int] = group.tolist()
         own = _Rows([prompts[i] for i in places], [rows[i] for i in places], alpha[group])
         size = min(each * mesh.data, _filled(len(places), mesh.data))
-        made |= zip(places, _run(parts, own, length, size, rules), strict=True)
+        made |= zip(places, _run(parts, own, length, size, rules, watch), strict=True)
         if advance is not None:
             advance(len(places))
     return [made[i] for i in range(len(rows))]
 
 
-def _run(parts: Parts, rows: _Rows, length: int, size: int, rules: Rules) -> list[list[int]]:
+def _run(
+    parts: Parts, rows: _Rows, length: int, size: int, rules: Rules, watch: Watch | None
+) -> list[list[int]]:
     """One batch: rows of at most ``length`` target ids, filled up to ``size``."""
     target, plug, mesh = parts.target, parts.plugin.lm, parts.target.mesh
     how = How(parts.fusion, parts.plugin.gate, parts.ends, rules.each_step)
@@ -141,6 +154,8 @@ def _run(parts: Parts, rows: _Rows, length: int, size: int, rules: Rules) -> lis
         slots=length + bucket(rules.max_new_tokens),
     )
     past = None
+    speller = parts.speller
+    words: list[Run] = [()] * n  # what rows have still to say of words that they have begun
     for step in range(rules.max_new_tokens):
         for i, reading in enumerate(readings):
             live[i] &= len(reading.ids) <= plug.config.max_positions
@@ -150,21 +165,26 @@ def _run(parts: Parts, rows: _Rows, length: int, size: int, rules: Rules) -> lis
         past = _roomy(past, plug, size, int(tail.start.max()) + tail.ids.shape[1], rules, put)
         heard, past = steps.hear(plug.params, Tail(*map(put, tail)), past, config=plug.config)
         both = logits, heard
-        token = steps.choose_next(
-            (parts.space, parts.bounds), both, alpha, np.float32(limit), how=how
+        begun = np.full(size, NOTHING, np.int32)
+        begun[:n] = [word[0] if word else NOTHING for word in words]
+        said = steps.choose_next(
+            (parts.space, parts.bounds), both, alpha, put(begun), np.float32(limit), how=how
         )
         at = _fill(count + step, size)
         if step + 1 < rules.max_new_tokens:
             more = live & (at < target.config.max_positions)
             logits, cache = steps.go_on(
-                target.params, token, put(more), put(at), cache, config=target.config
+                target.params, said.tokens, put(more), put(at), cache, config=target.config
             )
-        chosen = fetch(token)
+        chosen = fetch(said.tokens)
+        if watch is not None:
+            watch(said, live.copy())
         for i in np.flatnonzero(live):
             if chosen[i] != NOTHING:
                 new[i].append(int(chosen[i]))
             over = chosen[i] == NOTHING or int(chosen[i]) in ends
             live[i] = not over and at[i] < target.config.max_positions
+        words = speller.behind(said.columns, said.fused, words)
         readings = _read(parts.sync, rows.prompts, new, readings, live)
     return new
 

@@ -40,7 +40,7 @@ class Ensemble:
     Attributes:
       target: the model whose vocabulary is spoken.
       plugin: the edited model; on the same devices as the target.
-      space: what the two vocabularies have in common.
+      space: what the two vocabularies have in common, and which other words the target spells.
       fusion: how the two distributions become one token.
       sync: how the target's tokens become the plug-in's text.
       alpha: the plug-in's share, for all prompts; None: the plug-in's gate says it.
@@ -75,6 +75,11 @@ class Ensemble:
             )
         if self.alpha is not None and not 0 <= self.alpha <= 1:
             raise UserError(f"alpha={self.alpha} is no share; give a number from 0 to 1")
+
+    @property
+    def likelihoods(self) -> bool:
+        """There are none; see `has_likelihoods`."""
+        return False
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -129,7 +134,7 @@ class Ensemble:
 
         Raises UserError for a row that is longer than the models' positions.
         """
-        prompts = [self._text(ids[:n]) for ids, n in rows]
+        prompts = [self.tokenizer.opened_text(ids[:n]) for ids, n in rows]
         return self._score(rows, prompts, self.alphas(prompts), advance)
 
     def _score(
@@ -163,14 +168,7 @@ class Ensemble:
         """The text of ids[:n]: the prompt's own unless its last token is cut otherwise with it."""
         ids, n = row
         whole = list(ids[:n]) == self.target.prompt_row(prompt)
-        return prompt if whole else self._text(ids[:n])
-
-    def _text(self, ids: Sequence[int]) -> str:
-        """The text of ids from a text's beginning, without what opens it."""
-        tokenizer = self.tokenizer
-        openings = {tokenizer.bos_id, tokenizer.eos_id} - {None}
-        ids = list(ids[1:] if ids and ids[0] in openings else ids)
-        return tokenizer.decode(ids, skip_special=False)
+        return prompt if whole else self.tokenizer.opened_text(ids[:n])
 
     def generate(
         self, prompts: Sequence[str], max_new_tokens: int, stop: str | Sequence[str] | None = None

@@ -114,8 +114,9 @@ class Decision(NamedTuple):
     """The next tokens, and what they come from.
 
     Attributes:
-      tokens: of the target's vocabulary, [B] int32.
-      columns: argmax_j P_j, [B] int32, the pair being A; NO_COLUMN in modes with a soft target.
+      tokens: of the target's vocabulary, [B] int32; of a word that is spelt, the first.
+      columns: argmax_j P_j, [B] int32, from A on the words of `space.spelt`, the pair being the
+        last; NO_COLUMN in modes with a soft target.
       rows: rows of R that proved the column, WHOLE where all were multiplied, [B] int32.
       fused: whether the token is the ensemble's, not the target's own (guard, bypass), [B] bool.
     """
@@ -192,7 +193,7 @@ def decide(
     logits_l, logits_s = logits_l.astype(jnp.float32), logits_s.astype(jnp.float32)
     if fusion.mask_gate and gate_id is not None:
         logits_s = jnp.where(jnp.arange(logits_s.shape[1]) == gate_id, -jnp.inf, logits_s)
-    target, plug, table = _paired(space, ends) if fusion.eos == "pair" else _plain(space)
+    target, plug, table = _maps(fusion, space, ends)
     voices = (
         Voice(target, jax.nn.softmax(logits_l, axis=-1), 1.0 - share),
         Voice(plug, jax.nn.softmax(logits_s, axis=-1), share),
@@ -206,23 +207,30 @@ def decide(
     return made._replace(tokens=jnp.where(alone, own, made.tokens), fused=~alone)
 
 
-def _plain(space: Space) -> tuple[Map, Map, jax.Array]:
-    return Map(space.main), Map(space.plug), space.table
+def _maps(fusion: Fusion, space: Space, ends: Ends) -> tuple[Map, Map, jax.Array]:
+    """Both R with the columns beyond them, and the table of what all columns begin with."""
+    target, plug, table = Map(space.main), Map(space.plug), space.table
+    if fusion.looks_up and space.spelt is not None:
+        words, tokens = (jnp.asarray(x) for x in space.spelt)
+        # The target has none of these words: their columns take nothing of what it says.
+        target = target._replace(words=jnp.full_like(words, space.main.shape[0]))
+        plug = plug._replace(words=words)
+        table = jnp.concatenate([table, tokens[:, 0]])
+    return _paired(target, plug, table, ends) if fusion.eos == "pair" else (target, plug, table)
 
 
-def _paired(space: Space, ends: Ends) -> tuple[Map, Map, jax.Array]:
-    """Both R with end-of-text as one more column, and the table with the target's end-of-text."""
+def _paired(target: Map, plug: Map, table: jax.Array, ends: Ends) -> tuple[Map, Map, jax.Array]:
+    """Both with end-of-text as one more column, and the table with the target's end-of-text."""
     for name, found in (("target", ends.target), ("plug-in", ends.plug)):
         if not found:
             raise UserError(
                 f"fusion.eos='pair': the {name} has no end-of-text token; use 'bypass' or 'fuse'"
             )
     maps = [
-        Map(relative, jnp.zeros(relative.shape[0], bool).at[jnp.asarray(ids)].set(True))
-        for relative, ids in ((space.main, ends.target), (space.plug, ends.plug))
+        m._replace(ends=jnp.zeros(m.relative.shape[0], bool).at[jnp.asarray(ids)].set(True))
+        for m, ids in ((target, ends.target), (plug, ends.plug))
     ]
-    table = jnp.concatenate([space.table, jnp.asarray(ends.target[:1], space.table.dtype)])
-    return maps[0], maps[1], table
+    return maps[0], maps[1], jnp.concatenate([table, jnp.asarray(ends.target[:1], table.dtype)])
 
 
 def _fused(

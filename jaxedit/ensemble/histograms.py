@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -64,27 +65,43 @@ def alpha_histograms(
     return found
 
 
-def picture(histograms: Sequence[Histogram], name: str = "alpha") -> Picture:
-    """A panel a kind, all on the same axes."""
+def picture(by_arm: Mapping[str, Sequence[Mapping[str, Any]]], name: str = "alpha") -> Picture:
+    """A panel a kind, all on the same axes: bars of one arm, outlines of several.
 
-    def panel(place: int, histogram: Histogram) -> str:
-        colour = COLOURS[place % len(COLOURS)]
+    Args:
+        by_arm: title -> histograms as plain values, "values" may be missing; the same kinds of all.
+        name: of the picture.
+    """
+    kinds = list(dict.fromkeys(one["kind"] for own in by_arm.values() for one in own))
+    found = {(title, h["kind"]): h for title, own in by_arm.items() for h in own}
+
+    def panel(place: int, kind: str) -> str:
+        drawn = {title: found[title, kind] for title in by_arm if (title, kind) in found}
 
         def draw(axes: Axes) -> None:
-            width = 1 / len(histogram.counts)
-            share = 100 * np.asarray(histogram.counts) / len(histogram.values)
-            edges = width * np.arange(len(share))
-            axes.bar(edges, share, width, align="edge", color=colour, linewidth=0)
+            for i, (title, histogram) in enumerate(drawn.items()):
+                counts = np.asarray(histogram["counts"])
+                share, edges = 100 * counts / counts.sum(), np.linspace(0, 1, len(counts) + 1)
+                colour = COLOURS[(place if len(drawn) == 1 else i) % len(COLOURS)]
+                style: dict[str, Any] = {"color": colour, "label": title}
+                if len(drawn) == 1:
+                    axes.stairs(share, edges, fill=True, **style)
+                else:
+                    axes.stairs(share, edges, baseline=None, linewidth=1.2, **style)
             axes.axvline(OPEN, color=INK, linewidth=0.8, linestyle=":")
-            title = f"{histogram.kind} ({len(histogram.values):,})"
-            axes.set(title=title, xlabel="alpha", ylabel="% of prompts", xlim=(0, 1), ylim=(0, 103))
+            sizes = {sum(histogram["counts"]) for histogram in drawn.values()}
+            size = f" ({sizes.pop():,})" if len(sizes) == 1 else ""
+            axes.set(title=f"{kind}{size}", xlabel="alpha", ylabel="% of prompts")
+            axes.set(xlim=(0, 1), ylim=(0, 103))
+            if len(drawn) > 1 and place == 0:
+                axes.legend(loc="upper center", fontsize=7)
 
         return svg(f"{name}-{place}", draw)
 
-    panels = tuple(panel(place, histogram) for place, histogram in enumerate(histograms))
-    told = "; ".join(f"{h.kind}: mean {h.mean:.2f}, {100 * h.open:.0f} % open" for h in histograms)
+    panels = tuple(panel(place, kind) for place, kind in enumerate(kinds))
     caption = (
         "The plug-in's share in the ensemble, read at the end of each bare prompt; right of the "
-        f"line it outweighs the target. {told}."
+        "line it outweighs the target. It is the same for "
+        "every target; the mode deepen does not use it."
     )
     return Picture(name, "Who answers: alpha by kind of prompt", caption, panels)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from jaxedit.data.fact import SLOT, Fact, Question
+from jaxedit.data.disjoint import asked_prompts
+from jaxedit.data.fact import SLOT, Fact
 from jaxedit.errors import UserError
 from jaxedit.metrics.formats import FORMATS
 
@@ -38,7 +39,7 @@ def unrelated_neighbours(
 
     What is asked of the edits is left out.
     """
-    asked = _asked(tuple(edits))
+    asked = asked_prompts(tuple(edits))
     found = {
         question.prompt: Unrelated(question.prompt, question.answer)
         for fact in facts
@@ -54,27 +55,10 @@ def unrelated_facts(facts: Iterable[Fact], edits: Iterable[Fact] = ()) -> tuple[
     Left out are facts whose answer is not known, and those that an edit asks for in any words:
     its own, and the ones among its neighbours (the same subject in the same relation).
     """
-    asked = _asked(tuple(edits))
+    asked = asked_prompts(tuple(edits))
     found = {}
     for fact in facts:
         own = (fact.question, *fact.paraphrases)
         if fact.previous and asked.isdisjoint(own):
             found[fact.question] = Unrelated(fact.question, fact.previous)
     return tuple(found.values())
-
-
-def _asked(edits: Sequence[Fact]) -> set[str]:
-    """Every prompt that an edit is scored by."""
-
-    def prompts(questions: Iterable[Question]) -> list[str]:
-        return [question.prompt for question in questions]
-
-    return {
-        prompt
-        for fact in edits
-        for prompt in (
-            fact.question,
-            *fact.paraphrases,
-            *prompts((*fact.neighbours, *fact.portability, *fact.negations)),
-        )
-    }

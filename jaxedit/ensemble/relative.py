@@ -24,6 +24,7 @@ from jax import lax
 
 from jaxedit.ensemble.anchors import Anchors
 from jaxedit.ensemble.implicit import BLOCK, Basis, Relative, relative_rows
+from jaxedit.ensemble.spelling import Spelling
 from jaxedit.errors import UserError
 from jaxedit.sharding import DATA, Mesh, replicate
 
@@ -49,7 +50,7 @@ class Side(NamedTuple):
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=("main", "plug", "table", "plug_table", "peaks"),
+    data_fields=("main", "plug", "table", "plug_table", "peaks", "spelt"),
     meta_fields=("anchors",),
 )
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Space:
       table: T[j] = argmax_v R_l[v, j], the target's word for anchor j, [A] int32.
       plug_table: S[v] = argmax_j R_s[v, j], the anchor of the plug-in's word v, [V_s] int32.
       peaks: M[j], no entry of column j of either R is larger, [A] float32.
+      spelt: the plug-in's words that the target says in several tokens; None leaves them to R.
     """
 
     anchors: Anchors
@@ -71,6 +73,7 @@ class Space:
     table: jax.Array
     plug_table: jax.Array
     peaks: jax.Array
+    spelt: Spelling | None = None
 
 
 def relative(

@@ -13,7 +13,7 @@ import json
 import os
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from jaxedit.cache import default_cache
 from jaxedit.ensemble.anchors import find_anchors
 from jaxedit.ensemble.implicit import Basis
 from jaxedit.ensemble.relative import TEMPERATURE, Side, Space, join, side
+from jaxedit.ensemble.spelling import spell
 from jaxedit.errors import UserError
 from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import Mesh, replicate
@@ -79,6 +80,7 @@ def open_space(
     dtype: Any = jnp.float32,
     keep: bool = True,
     stored: bool = True,
+    spelt: bool = False,
 ) -> Space:
     """The relative space of a target and a plug-in, from the cache where it is, else made and kept.
 
@@ -91,6 +93,7 @@ def open_space(
       dtype: of R, float32 or bfloat16.
       keep: whether R is held; if not it is computed where it is needed, and nothing is on disk.
       stored: whether to read and write the cache; a GPU makes R faster than a disk gives it.
+      spelt: whether the target spells the plug-in's words that are no anchors (see spelling.py).
 
     Raises:
       UserError: nothing is in common, an embedding is missing or not finite, or a file of the
@@ -105,11 +108,15 @@ def open_space(
         dtype=jnp.dtype(dtype),
         keep=keep,
     )
-    return join(
+    space = join(
         anchors,
         of(target, anchors.main, name=target.name or "the target"),
         of(plug, anchors.plug, name=plug.name or "the plug-in"),
     )
+    if not spelt:
+        return space
+    words = spell(target.tokenizer, plug.tokenizer, anchors)
+    return replace(space, spelt=replicate(words, target.mesh))
 
 
 def _side(

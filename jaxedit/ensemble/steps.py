@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.ensemble.certificate import Bounds
-from jaxedit.ensemble.fusion import Ends, Fusion, choose
+from jaxedit.ensemble.fusion import Decision, Ends, Fusion, decide
 from jaxedit.ensemble.relative import Space
 from jaxedit.models.cache import Cache
 from jaxedit.models.config import ModelConfig
@@ -85,25 +85,29 @@ def choose_next(
     space: tuple[Space, Bounds | None],
     logits: tuple[jax.Array, jax.Array],
     alpha: jax.Array,
+    begun: jax.Array,
     limit: Any,
     *,
     how: How,
-) -> jax.Array:
-    """Both models' logits [B, V] -> the target's next token [B].
+) -> Decision:
+    """Both models' logits [B, V] -> the target's next tokens [B], with their reasons.
 
-    NOTHING where the row ends without one: as the plug-in would end it, with an alpha of ``limit``
-    or more, and the target has no token for that.
+    A word that a row has begun is gone on with: its next token is in ``begun`` [B], elsewhere
+    NOTHING. The token is NOTHING where the row ends without one: as the plug-in would end it, with
+    an alpha of ``limit`` or more, and the target has no token for that.
     """
     own, heard = logits
     if how.each_step:
         alpha = jax.nn.sigmoid(heard[:, how.gate])
-    token = choose(
+    made = decide(
         how.fusion, space[0], own, heard, alpha, gate_id=how.gate, ends=how.ends, bounds=space[1]
     )
     best = jnp.argmax(heard.at[:, how.gate].set(-jnp.inf), axis=-1)
     ended = jnp.isin(best, jnp.asarray(how.ends.plug, jnp.int32)) & (alpha >= limit)
     end = how.ends.target[0] if how.ends.target else NOTHING
-    return jnp.where(ended, end, token).astype(jnp.int32)
+    free = jnp.where(ended, end, made.tokens).astype(jnp.int32)
+    tokens = jnp.where(begun == NOTHING, free, begun)
+    return made._replace(tokens=tokens, fused=made.fused & ~ended)
 
 
 @functools.partial(jax.jit, static_argnames="more")

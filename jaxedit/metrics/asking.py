@@ -9,6 +9,7 @@ from jaxedit.data.fact import Case, Fact, Question
 from jaxedit.errors import UserError
 from jaxedit.metrics.formats import FORMATS
 from jaxedit.metrics.records import LOWEST, Answer, Asked, Role, Setting
+from jaxedit.models.protocol import has_likelihoods
 
 if TYPE_CHECKING:
     from jaxedit.models.protocol import LanguageModel
@@ -125,7 +126,8 @@ def answer(
     """The model's raw answers by our own protocol, in the order asked; openings are passed over.
 
     Every distinct (prompt, target) is scored once by teacher forcing, every distinct prompt
-    generated from once, greedily and with natural stop.
+    generated from once, greedily and with natural stop. Rivals and choices are there to be
+    compared by their likelihoods, and left out where the model has none.
 
     Args:
         lm: any language model.
@@ -136,26 +138,28 @@ def answer(
         advance: called with the number of rows done, `workload` in all.
     """
     asked = [question for question in asked if question.role != "opening"]
-    pairs = _pairs(asked, setting)
+    pairs = _pairs(asked, setting, has_likelihoods(lm))
     forced = dict(zip(pairs, _teacher_forced(lm, pairs, advance), strict=True))
     prompts = _prompts(asked, setting) if generation else []
     texts = _generate(lm, prompts, setting, advance)
     return [_answer(question, setting, edits, forced, texts) for question in asked]
 
 
-def workload(asked: Sequence[Asked], setting: Setting, *, generation: bool = True) -> int:
-    """The number of rows that `answer` will run."""
+def workload(
+    asked: Sequence[Asked], setting: Setting, *, generation: bool = True, compared: bool = True
+) -> int:
+    """The number of rows that `answer` will run; ``compared`` if the model has likelihoods."""
     asked = [question for question in asked if question.role != "opening"]
-    return len(_pairs(asked, setting)) + generation * len(_prompts(asked, setting))
+    return len(_pairs(asked, setting, compared)) + generation * len(_prompts(asked, setting))
 
 
-def _pairs(asked: Iterable[Asked], setting: Setting) -> list[Pair]:
+def _pairs(asked: Iterable[Asked], setting: Setting, compared: bool) -> list[Pair]:
     """Distinct (wrapped prompt, answer), those of one prompt beside each other."""
     return list(
         dict.fromkeys(
             (setting.wrapped(question), text)
             for question in asked
-            for text in (question.target, question.rival, *question.choices)
+            for text in (question.target, *((question.rival, *question.choices) * compared))
             if text
         )
     )
@@ -176,7 +180,7 @@ def _answer(
     target = forced[prompt, question.target]
     text, ids = texts.get(prompt, (None, None))
     rival = None
-    if question.rival:
+    if question.rival and (prompt, question.rival) in forced:
         rival = floats(forced[prompt, question.rival].logprobs)
     return Answer(
         setting=setting,
@@ -186,7 +190,9 @@ def _answer(
         predicted_ids=ints(target.predicted_ids),
         logprobs=floats(target.logprobs),
         rival_logprobs=rival,
-        choice_logprobs=tuple(floats(forced[prompt, c].logprobs) for c in question.choices),
+        choice_logprobs=tuple(
+            floats(forced[prompt, c].logprobs) for c in question.choices if (prompt, c) in forced
+        ),
         generated=text,
         generated_ids=ids,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +24,9 @@ TINY = 1e-12  # in place of the norm of a vector that is nothing
 class _Texts(NamedTuple):
     """Padded texts: ids [B, T] int32, mask [B, T] bool, and ``pooled`` [B, T] bool."""
 
-    ids: np.ndarray
-    mask: np.ndarray
-    pooled: np.ndarray
+    ids: Any  # numpy on the host, traced inside a compiled function
+    mask: Any
+    pooled: Any
 
 
 def features(

@@ -34,6 +34,11 @@ def total_logprob(forced: TeacherForced) -> float:
     return float(np.sum(forced.logprobs, dtype=np.float64))
 
 
+def has_likelihoods(lm: object) -> bool:
+    """Whether a model says how probable given tokens are; ``likelihoods = False`` marks others."""
+    return getattr(lm, "likelihoods", True)
+
+
 class Continuation(NamedTuple):
     """What a model goes on with."""
 

@@ -1,7 +1,7 @@
 """How probable given tokens are, in batches over all devices."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +57,31 @@ def score_ids(
             if advance is not None:
                 advance(sum(len(place.owners) for place in places))
     return made
+
+
+def score_texts(
+    score: Callable[[Sequence[Row]], Sequence[TeacherForced]],
+    rows: Sequence[Sequence[int]],
+    most: int,
+) -> list[tuple[float, int]]:
+    """(sum of log p in nats, number of tokens) over each text's tokens but the first.
+
+    A text of more than ``most`` tokens is scored in windows, each beginning with the last token of
+    the one before. ``score`` is a model's ``score_rows``.
+    """
+    windows: list[Sequence[int]] = []
+    owners: list[int] = []
+    for text, ids in enumerate(rows):
+        for start in range(0, len(ids) - 1, most - 1):
+            windows.append(ids[start : start + most])
+            owners.append(text)
+    made = score([(ids, 1) for ids in windows])
+    sums = [(0.0, 0) for _ in rows]
+    for text, forced in zip(owners, made, strict=True):
+        total, count = sums[text]
+        total += float(forced.logprobs.sum(dtype=np.float64))
+        sums[text] = (total, count + len(forced.logprobs))
+    return sums
 
 
 def packed_hidden(config: ModelConfig, params: Params, batch: Batch) -> jax.Array:

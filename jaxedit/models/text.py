@@ -124,6 +124,11 @@ class Tokenizer:
         """Text of ids; bytes that are no UTF-8 become U+FFFD."""
         return self.pipeline.decode([int(i) for i in ids], skip_special_tokens=skip_special)
 
+    def opened_text(self, ids: Sequence[int]) -> str:
+        """The text of ids from a text's beginning, without BOS or what stands in its place."""
+        opens = len(ids) > 0 and ids[0] in {self.bos_id, self.eos_id} - {None}
+        return self.decode(ids[1:] if opens else ids, skip_special=False)
+
     @functools.cached_property
     def pieces(self) -> list[str]:
         """The text of every id by itself; a lone byte of a longer character is U+FFFD."""

@@ -11,7 +11,7 @@ from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import Params
 from jaxedit.models.generate import Sampling, generate_ids
 from jaxedit.models.protocol import Advance, Continuation, Row, TeacherForced
-from jaxedit.models.scoring import score_ids
+from jaxedit.models.scoring import score_ids, score_texts
 from jaxedit.models.sites import ADAPTERS, Adapter
 from jaxedit.models.text import Tokenizer
 from jaxedit.sharding import Mesh, replicate
@@ -82,20 +82,8 @@ class Transformer:
         of more tokens than the model has positions is scored in windows, each beginning with the
         last token of the one before.
         """
-        most = self.config.max_positions
-        windows: list[list[int]] = []
-        texts_of: list[int] = []
-        for text, ids in enumerate(map(self.tokenizer.encode, texts)):
-            for start in range(0, len(ids) - 1, most - 1):
-                windows.append(ids[start : start + most])
-                texts_of.append(text)
-        made = self.score_rows([(ids, 1) for ids in windows])
-        sums = [(0.0, 0) for _ in texts]
-        for text, forced in zip(texts_of, made, strict=True):
-            total, count = sums[text]
-            total += float(forced.logprobs.sum(dtype=np.float64))
-            sums[text] = (total, count + len(forced.logprobs))
-        return sums
+        rows = [self.tokenizer.encode(text) for text in texts]
+        return score_texts(self.score_rows, rows, self.config.max_positions)
 
     def generate(
         self, prompts: Sequence[str], max_new_tokens: int, stop: str | Sequence[str] | None = None

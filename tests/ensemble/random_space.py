@@ -6,7 +6,7 @@ import numpy as np
 from jaxedit.ensemble.anchors import Anchors
 from jaxedit.ensemble.relative import Space
 
-TARGET, PLUG, COMMON = 400, 380, 60
+TARGET, PLUG, COMMON = 1060, 1030, 60
 
 
 def random_rows(rng: np.random.Generator, words: int, common: int, sharp: float) -> np.ndarray:

@@ -93,6 +93,16 @@ def test_what_is_left_out_counts():
     assert made.proved.all()
 
 
+def test_of_many_texts_few_rows_each_would_be_most_of_r():
+    space = random_space(0)
+    p_l, p_s, alpha = (np.repeat(x, 9, axis=0) for x in said(1, 12.0))
+    few = settled(space, bounds_of(space), p_l[:32], p_s[:32], alpha[:32])
+    many = settled(space, bounds_of(space), p_l, p_s, alpha)
+    np.testing.assert_array_equal(few.rows, 8)
+    np.testing.assert_array_equal(many.rows, WHOLE)
+    np.testing.assert_array_equal(many.columns[:32], few.columns)
+
+
 @pytest.mark.parametrize(("dtype", "gap"), [(jnp.float32, 1e-7), (jnp.bfloat16, 3e-3)])
 def test_what_rounding_may_have_decided_is_not_proved(dtype, gap):
     main = np.full((TARGET, COMMON), 1e-3)
@@ -115,11 +125,11 @@ def test_end_of_text_as_one_more_anchor_is_certified_too():
         Voice(Map(space.plug, ends[1]), jnp.asarray(p_s), jnp.asarray(alpha)),
     )
     made = jax.jit(settle)(*voices, bounds_of(space))
-    dense = [
+    main, plug = (
         np.concatenate([np.where(e[:, None], 0, r), np.asarray(e)[:, None]], 1)
         for r, e in zip((space.main, space.plug), ends, strict=True)
-    ]
-    np.testing.assert_array_equal(made.columns, exact(*dense, p_l, p_s, alpha).argmax(1))
+    )
+    np.testing.assert_array_equal(made.columns, exact(main, plug, p_l, p_s, alpha).argmax(1))
     assert made.columns[:2].tolist() == [COMMON, COMMON]
     assert (np.asarray(made.rows)[:2] == 8).all()
 

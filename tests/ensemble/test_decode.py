@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jaxedit.ensemble import decode, steps
+from jaxedit.ensemble.certificate import bounds_of
 from jaxedit.ensemble.decode import Parts, Rules, decode_ids
 from jaxedit.ensemble.fusion import Fusion, choose
 from jaxedit.ensemble.sync import Sync
@@ -99,6 +100,16 @@ def test_the_plug_ins_cache_is_rolled_back_to_what_it_still_reads() -> None:
     assert taken_back > 3
     assert past.positions.shape[1] > slots
     assert (held[3] < 0).all()
+
+
+def test_every_step_can_be_watched() -> None:
+    made_of, seen = parts()._replace(bounds=bounds_of(space())), []
+    rows = [made_of.target.tokenizer.encode(prompt) for prompt in PROMPTS]
+    made = decode_ids(
+        made_of, PROMPTS, rows, ALPHA, Rules((), 3), watch=lambda *now: seen.append(now)
+    )
+    assert sorted(np.stack([one.tokens for one, _ in seen], axis=1).tolist()) == sorted(made)
+    assert all(live.all() and one.rows.max() > 0 for one, live in seen)
 
 
 def test_rows_end_as_they_should() -> None:

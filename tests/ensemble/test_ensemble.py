@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxedit.data.fact import Case, Fact, Question
 from jaxedit.ensemble import ensemble as module
 from jaxedit.ensemble import forced, steps
 from jaxedit.ensemble.ensemble import Ensemble
@@ -16,6 +17,8 @@ from jaxedit.ensemble.fusion import Ends, Fusion, choose
 from jaxedit.ensemble.plugin import alpha
 from jaxedit.ensemble.sync import Sync
 from jaxedit.errors import UserError
+from jaxedit.metrics.asking import answer, questions
+from jaxedit.metrics.records import Setting
 from jaxedit.models.protocol import LanguageModel
 from tests.ensemble.pair import plugin, space, target
 from tests.ensemble.test_decode import last_logits
@@ -152,3 +155,19 @@ def test_the_plug_ins_share_is_its_gate_unless_it_is_given() -> None:
     np.testing.assert_array_equal(ensemble().alphas(PROMPTS), alpha(plugin(), PROMPTS))
     assert set(ensemble(alpha=0.25).alphas(PROMPTS)) == {0.25}
     assert set(ensemble(mode="deepen").alphas(PROMPTS)) == {0.5}
+
+
+def test_questions_of_several_hops_are_asked_of_it() -> None:
+    facts = tuple(
+        Fact(f"{{}} {prompt.split(' ', 2)[2]}", " ".join(prompt.split()[:2]), said)
+        for prompt, said in zip(PROMPTS[:2], TARGETS[:2], strict=True)
+    )
+    first = dataclasses.replace(facts[0], portability=(Question(PROMPTS[2], TARGETS[2]),))
+    case = Case("two", (first, facts[1]), {"multi_hop": (Question(PROMPTS[3], TARGETS[3]),)})
+    lm, setting = ensemble(alpha=0.6), Setting(when="after_all", dtype="float32", max_new_tokens=5)
+    made = {a.asked.role: a for a in answer(lm, questions([case]), setting, edits=2)}
+    forced = lm.teacher_forced(PROMPTS, TARGETS)
+    texts = lm.generate(PROMPTS, 5, setting.stop)
+    for role, place in (("edit", 1), ("portability", 2), ("multi_hop", 3)):
+        assert made[role].predicted_ids == tuple(forced[place].predicted_ids)
+        assert made[role].generated == texts[place] and not made[role].logprobs

@@ -1,5 +1,6 @@
 """How alpha lies: numbers, and a picture that shows them."""
 
+import dataclasses
 from xml.etree import ElementTree
 
 import pytest
@@ -22,11 +23,15 @@ def test_histograms_and_their_picture():
     assert made[0].values == pytest.approx(values) and sum(made[0].counts) == len(SENTENCES)
     assert made[0].mean == pytest.approx(values.mean())
     assert made[0].open == (values >= 0.5).mean()
-    drawn = picture(made)
-    assert len(drawn.panels) == 2 and "neighbours: mean" in drawn.caption
+    plain = [dataclasses.asdict(one) for one in made]
+    drawn = picture({"one": plain})
+    assert len(drawn.panels) == 2
     assert "edits (5)" in drawn.panels[0] and "currentColor" in drawn.panels[0]
     assert ElementTree.fromstring(drawn.panels[1]).tag.endswith("svg")
-    assert picture(made) == drawn
+    assert picture({"one": plain}) == drawn
+    both = picture({"first arm": plain, "second arm": plain[1:]})
+    assert "second arm" not in both.panels[0] and "edits (5)" in both.panels[0]
+    assert "first arm" not in drawn.panels[0]
 
 
 def test_the_formats_of_the_paper():

@@ -1,7 +1,14 @@
 """The embedded world: a small generated world of facts and three small models that know it."""
 
 from jaxedit.data.factworld.downstream import Item, downstream, statements
-from jaxedit.data.factworld.edits import SHOWN, TUNING, edits, other_edits, unrelated
+from jaxedit.data.factworld.edits import (
+    SHOWN,
+    TUNING,
+    edits,
+    other_edits,
+    training_edits,
+    unrelated,
+)
 from jaxedit.data.factworld.rows import corpus, training_rows
 from jaxedit.data.factworld.world import Triple, World
 
@@ -16,6 +23,7 @@ __all__ = [
     "edits",
     "other_edits",
     "statements",
+    "training_edits",
     "training_rows",
     "unrelated",
 ]

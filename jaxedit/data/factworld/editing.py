@@ -22,6 +22,7 @@ def method_settings(layer: int) -> dict[str, dict[str, Any]]:
         "emmet": {"layers": [layer]},
         "pmet": {"values": {"kl_factor": 1.0, "relaxed_factor": 0.1}},
         "alphaedit": {"threshold": 0.1, "ridge": 1.0},
+        "ike": {"shown": 0},  # the models take 128 tokens
     }
 
 

@@ -63,6 +63,16 @@ def other_edits(world: World) -> list[Fact]:
     ]
 
 
+def training_edits(world: World) -> list[Fact]:
+    """Edits of every pool but the one that is shown, for methods that are trained once."""
+    return [
+        fact
+        for pool in range(POOLS)
+        if pool != SHOWN
+        for fact in edits(world, len(_pool(world, pool)), pool)
+    ]
+
+
 def _pool(world: World, seed: int) -> list[Triple]:
     facts = list(world.facts)
     random.Random(f"pools {world.seed}").shuffle(facts)
