@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from jaxedit import hosts
 from jaxedit.config import ArmConfig, RunConfig
 from jaxedit.data.factworld import World, unrelated
 from jaxedit.driver import Asking
@@ -95,10 +96,12 @@ def serve(
     if not config.ensemble.targets:
         return
     asked_at = moments(steps, config.ensemble.every, len(experiment.facts))
-    missing = [one for one in served(directory, config, asked_at) if not one.path.exists()]
+    wanted = served(directory, config, asked_at)
+    there = hosts.agree([one.path.exists() for one in wanted])
+    missing = [one for one, done in zip(wanted, there, strict=True) if not done]
     for one in missing:
         one.path.parent.mkdir(parents=True, exist_ok=True)
-    if not alpha_path(directory).exists():
+    if not hosts.agreed(alpha_path(directory).exists()):
         last = taught(experiment, arm, edited(asked_at[-1]))
         write_json(alpha_path(directory), alphas(experiment, last))
     for one in missing:
@@ -109,7 +112,7 @@ def serve(
     for name in dict.fromkeys(one.target for one in missing):
         target = open_target(config, name)
         before = unedited_path(workdir, name)
-        if not before.exists():
+        if not hosts.agreed(before.exists()):
             before.parent.mkdir(parents=True, exist_ok=True)
             write(before, ask(target, asking, "before", 0, f"{name}, unedited"))
         for step in asked_at:

@@ -13,6 +13,7 @@ import numpy as np
 from absl import logging
 
 from jaxedit.checkpoints import Checkpoints, Meta, check_owner
+from jaxedit.sharding import fetch
 
 SECONDS_BETWEEN_SAVES = 60.0
 SAVING_SHARE = 10  # a training computes at least so many times as long as it writes
@@ -82,7 +83,7 @@ class Keep:
             "best": jax.tree.leaves(state.best),
         }
         points = [[point.step, dict(point.numbers)] for point in state.points]
-        whole = {**jax.tree.map(np.asarray, tree), "points": points}
+        whole = {**fetch(tree), "points": points}
         self.checkpoints.save(whole, self._meta(state.step))
 
     def restored(self, fresh: State) -> State:

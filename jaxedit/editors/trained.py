@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from absl import logging
 
+from jaxedit import hosts
 from jaxedit.cache import default_cache
 from jaxedit.checkpoints import Checkpoints, Meta
 from jaxedit.data.fact import Fact
@@ -54,14 +55,15 @@ def fitted(
     name = type(editor).__name__.lower()
     directory = base / "trained" / f"{name}-{owner[:HASH_DIGITS]}"
     tree = _kept(directory / "network")
-    if tree is None:
+    if not hosts.agreed(tree is not None):
         check_writable(base)
         problem = editor.problem(lm, facts)
         made = train(problem, editor.training, directory=directory / "training", owner=owner)
         tree = editor.pack(made.params)
         with Checkpoints(directory / "network") as checkpoints:
             checkpoints.save(tree, Meta(made.steps, name, fingerprint(lm), owner, (), ""))
-        shutil.rmtree(directory / "training", ignore_errors=True)
+        if hosts.first():
+            shutil.rmtree(directory / "training", ignore_errors=True)
     else:
         logging.info("%s: trained already (%s)", name, directory)
     return dataclasses.replace(editor, trained=editor.unpack(lm, tree))  # type: ignore[type-var]
