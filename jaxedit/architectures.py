@@ -49,6 +49,14 @@ _LLAMA3 = {
     "vocab_size": 128256,
 }
 
+_LLAMA3_70B = {
+    **_LLAMA3,
+    "hidden_size": 8192,
+    "intermediate_size": 28672,
+    "num_attention_heads": 64,
+    "num_hidden_layers": 80,
+}
+
 _MISTRAL = {
     **_LLAMA2,
     "model_type": "mistral",
@@ -57,6 +65,13 @@ _MISTRAL = {
     "num_key_value_heads": 8,
     "rope_theta": 10000.0,
     "sliding_window": 4096,
+}
+
+_MISTRAL_V03 = {
+    **_MISTRAL,
+    "rope_theta": 1000000.0,
+    "sliding_window": None,
+    "vocab_size": 32768,
 }
 
 _TINYLLAMA = {
@@ -113,7 +128,9 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "openai-community/gpt2-xl": _GPT2_XL,
     "meta-llama/Llama-2-7b-hf": _LLAMA2,
     "meta-llama/Meta-Llama-3-8B": _LLAMA3,
+    "meta-llama/Meta-Llama-3-70B": _LLAMA3_70B,
     "mistralai/Mistral-7B-v0.1": _MISTRAL,
+    "mistralai/Mistral-7B-v0.3": _MISTRAL_V03,
     "Qwen/Qwen2.5-1.5B-Instruct": _QWEN25_1_5B,
     "Qwen/Qwen2.5-7B-Instruct": _QWEN25,
     "TinyLlama/TinyLlama-1.1B-Chat-v1.0": _TINYLLAMA,

@@ -154,7 +154,8 @@ def _leaf_of(
     there = mesh.sharding(*(split[::-1] if weight.transpose else split))
     slices: dict[tuple, np.ndarray] = {}  # devices with the same one share it
 
-    def read(index: tuple[slice, ...]) -> np.ndarray:
+    def read(index: tuple[slice, ...] | None) -> np.ndarray:
+        assert index is not None
         key = tuple((s.start, s.stop) for s in index)
         if key not in slices:
             slices[key] = stored.read(source, index, weight.part)

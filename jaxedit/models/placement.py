@@ -7,6 +7,7 @@ import jax
 
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.families import Path, split_axis
+from jaxedit.models.forward import param_shapes
 from jaxedit.models.sites import ADAPTERS
 from jaxedit.sharding import MODEL, Mesh, put
 
@@ -35,3 +36,27 @@ def put_params(params: Mapping[str, Any], config: ModelConfig, mesh: Mesh) -> di
         return put_leaf(node, config, path, mesh)
 
     return placed(params, ())
+
+
+def placed_shapes(config: ModelConfig, mesh: Mesh, dtype: Any) -> dict[str, Any]:
+    """Shapes, dtypes and places of a model's parameters; nothing is allocated."""
+
+    def placed(node: Any, path: Path) -> Any:
+        if isinstance(node, Mapping):
+            return {key: placed(inner, (*path, key)) for key, inner in node.items()}
+        where = mesh.sharding(*axes(config, path, mesh))
+        return jax.ShapeDtypeStruct(node.shape, node.dtype, sharding=where)
+
+    return placed(param_shapes(config, dtype), ())
+
+
+def bytes_per_device(config: ModelConfig, model: int, dtype: Any) -> int:
+    """What one of the ``model`` devices that share a copy of the parameters holds of them."""
+
+    def held(node: Any, path: Path) -> int:
+        if isinstance(node, Mapping):
+            return sum(held(inner, (*path, key)) for key, inner in node.items())
+        share = 1 if split_axis(config, path, model) is None else model
+        return node.size // share * node.dtype.itemsize
+
+    return held(param_shapes(config, dtype), ())
