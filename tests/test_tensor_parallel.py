@@ -89,9 +89,8 @@ def check_values(layers: int) -> None:
         ints(n, targets),
         jax.ShapeDtypeStruct((n, targets), jnp.bool_),
     )
-    packed = Packed(
-        *(ints(n, size) for size in (48, 48, 192, 192)), ints(n, rows), ints(n, rows - 1, targets)
-    )
+    columns = [ints(n, size) for size in (48, 48, 192, 192)]
+    packed = Packed(*columns, ints(n, rows), ints(n, rows - 1, targets))
     found = moves(
         _optimise,
         config,
