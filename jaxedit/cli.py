@@ -21,6 +21,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jaxedit import hosts
+from jaxedit.compilation import LONG, keep_programs, watch_programs
 from jaxedit.config_files import call, json_config
 from jaxedit.errors import UserError
 from jaxedit.hosts import Hosts
@@ -47,11 +48,15 @@ def run(main: Callable[[], None]) -> None:
             _leave(f"{arguments[1]!r}: not a flag; flags look like --workdir=out/x")
         plain_logs()
         try:
+            keep_programs()
+            programs = watch_programs()
             hosts.start(_hosts())
             if not hosts.first():
                 logging.set_verbosity(logging.WARNING)
                 sys.stdout = open(os.devnull, "w")  # noqa: SIM115
             main()
+            if programs.seconds > LONG:
+                logging.info("%s", programs.told())
         except UserError as error:
             _leave(str(error))
         except OSError as error:

@@ -90,7 +90,7 @@ def check_values(layers: int) -> None:
         jax.ShapeDtypeStruct((n, targets), jnp.bool_),
     )
     columns = [ints(n, size) for size in (48, 48, 192, 192)]
-    packed = Packed(*columns, ints(n, rows), ints(n, rows - 1, targets))
+    packed = Packed(*columns, *(ints(n, rows), ints(n, rows - 1, targets)))
     found = moves(
         _optimise,
         config,
