@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from jaxedit.cache import default_cache
 CHOSEN = "JAX_COMPILATION_CACHE_DIR"  # JAX's own: a directory of the user's
 COMPILED = "/jax/core/compile/backend_compile_duration"
 FOUND = "/jax/compilation_cache/cache_hits"
+MOST = 4 * 1024**3  # bytes of programs; those not used for longest go first
 LONG = 5.0  # seconds of a compilation that is worth a line
 CPU = Path("/proc/cpuinfo")
 
@@ -41,7 +43,7 @@ class Programs:
         return f"programs: {made} compiled, {self.found} found compiled, {self.seconds:.0f} s"
 
 
-def keep_programs(environment: os._Environ[str] = os.environ) -> Path:
+def keep_programs(environment: Mapping[str, str] = os.environ) -> Path:
     """Lets JAX keep what it compiles, so that a second start of the same run compiles nothing.
 
     JAX_ENABLE_COMPILATION_CACHE=false turns it off. A program for a CPU may use all that this kind
@@ -55,6 +57,7 @@ def keep_programs(environment: os._Environ[str] = os.environ) -> Path:
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    jax.config.update("jax_compilation_cache_max_size", MOST)  # and with it, JAX locks the files
     return directory
 
 
