@@ -86,8 +86,8 @@ def _declined_at(arm: Mapping[str, Any]) -> int | None:
 
 
 def _norms(arm: Mapping[str, Any]) -> str | None:
-    """Growth of the mean absolute weight."""
-    if len(arm["norms"]) < 2:
+    """Growth of the mean absolute weight, where a method changes any."""
+    if len(arm["norms"]) < 2 or not arm["norms"][0]["layers"]:
         return None
     first, last = arm["norms"][0]["layers"], arm["norms"][-1]["layers"]
     growth = {name: last[name]["l1"] / first[name]["l1"] for name in first}
