@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -117,17 +118,18 @@ def compare(
     max_new_tokens: int,
     stop: Sequence[str] = ("\n",),
     variants: Sequence[Variant] = VARIANTS,
+    cache: str | Path | None = None,
 ) -> list[Line]:
-    """Every variant's answers to the same questions."""
+    """Every variant's answers to the same questions; ``cache`` is that of the relative spaces."""
     prompts = [one.prompt for one in asked]
     used = dict.fromkeys(variant.anchors for variant in variants if variant.fusion is not None)
-    spaces = {rule: open_space(target, plugin.lm, rule) for rule in used}  # type: ignore[arg-type]
+    spaces = {rule: open_space(target, plugin.lm, rule, cache=cache) for rule in used}
     alone = target.continuations(prompts, max_new_tokens, stop)
     # A row that ended has its last token for it, or fewer tokens than it might have had.
     final = target.final_ids()
     found = []
     for variant in variants:
-        lm = _model(variant, target, plugin, spaces)
+        lm = decoder(variant, target, plugin, spaces)
         made = lm.continuations(prompts, max_new_tokens, stop)
         right = [gives(m.text, one.answer) for m, one in zip(made, asked, strict=True)]
         ended = [len(m.ids) < max_new_tokens or m.ids[-1] in final for m in made]
@@ -137,9 +139,10 @@ def compare(
     return found
 
 
-def _model(
+def decoder(
     variant: Variant, target: Transformer, plugin: Plugin, spaces: Mapping[str, Space]
 ) -> Transformer | Ensemble:
+    """The model that a variant asks; ``spaces`` are by the anchors' rule."""
     if variant.fusion is None:
         return target
     whole = Ensemble(target, plugin, spaces[variant.anchors], **variant.ensemble)
