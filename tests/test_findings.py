@@ -104,3 +104,13 @@ def test_a_method_that_changes_no_weights_has_no_norms():
         harm = [{"step": step, "condition": {}, "perplexity": perplexity} for step in (0, N)]
         result = {"arms": [{**kept, "damage": harm}], "model": {"d_ff": 64}}
         assert [picture.name for picture in pictures(result)] == drawn
+
+
+def test_a_weight_that_was_zero_has_no_growth():
+    kept = arm("FT-M", [1, 1], 0.95)
+    for at in kept["norms"]:
+        at["layers"]["layers_4/mlp.down.bias"] = {"l1": at["step"] * 0.1}
+    assert "ended at 1.50 times its value" in told(kept)
+    for at in kept["norms"]:
+        del at["layers"]["layers_3/mlp.down"], at["layers"]["layers_4/mlp.down"]
+    assert "mean absolute weight" not in told(kept)
