@@ -7,9 +7,12 @@ for each target: what ends a text, which anchors are shared and what a guard doe
 column of the look-up table, whether the search in float64 ends at the same token.
 """
 
+from collections import Counter
+
 from absl import flags, logging
 
 from jaxedit import cli
+from jaxedit.ensemble.anchors import find_anchors
 from jaxedit.ensemble.spaces import open_space
 from jaxedit.errors import UserError
 from jaxedit.evaluation import find_arm, of_run, reopen
@@ -17,6 +20,7 @@ from jaxedit.serving import open_target, taught
 from jaxedit.studies.ensemble_decoding import (
     answers_table,
     asked_of,
+    by_anchors,
     compare,
     look_up,
     look_up_table,
@@ -40,8 +44,11 @@ def main() -> None:
     spaces = []
     for name in config.ensemble.targets:
         target = open_target(config, name)
-        logging.info("%s: %d questions", name, len(asked))
-        print(answers_table(name, compare(target, plugin, asked, **settings)))
+        anchors = find_anchors(target.tokenizer, plugin.lm.tokenizer, "deepen")
+        own = by_anchors(asked, plugin, anchors)
+        counts = Counter(one.role for one in own)
+        logging.info("%s: %s", name, ", ".join(f"{n} {role}" for role, n in counts.items()))
+        print(answers_table(name, compare(target, plugin, own, **settings)))
         ends = sorted(target.final_ids())
         for rule in ("deepen", "bytes"):
             space = open_space(target, plugin.lm, rule)  # type: ignore[arg-type]

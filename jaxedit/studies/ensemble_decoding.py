@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxedit.data.fact import Fact
+from jaxedit.ensemble.anchors import Anchors
 from jaxedit.ensemble.ensemble import Ensemble
 from jaxedit.ensemble.maps import Map
 from jaxedit.ensemble.plugin import Plugin
@@ -29,7 +30,7 @@ STOPPED = "end by themselves"
 class Asked(NamedTuple):
     """A question, with what is right."""
 
-    role: str  # "edits", "paraphrases" or "neighbours"
+    role: str  # "edits", "paraphrases", "neighbours" or a part of one
     prompt: str  # wrapped
     answer: str
 
@@ -40,12 +41,14 @@ class Variant(NamedTuple):
     Attributes:
         title: what it is.
         anchors: rule; see `jaxedit.ensemble.anchors.find_anchors`.
+        spelt: whether the target spells the plug-in's words that are no anchors.
         fusion: settings of `jaxedit.ensemble.fusion.Fusion`; None for the target alone.
         ensemble: settings of `Ensemble`.
     """
 
     title: str
     anchors: str = "deepen"
+    spelt: bool = False
     fusion: Mapping[str, Any] | None = {}
     ensemble: Mapping[str, Any] = {}
 
@@ -58,7 +61,8 @@ VARIANTS = (
     Variant("end-of-text: the plug-in's, too", ensemble={"stop_with_plug": 0.5}),
     Variant("byte-exact anchors", "bytes"),
     Variant("guard .5", fusion={"guard": 0.5}),
-    Variant("byte-exact, paired, guard .5", "bytes", fusion={"eos": "pair", "guard": 0.5}),
+    Variant("other words spelt", spelt=True),
+    Variant("byte-exact, spelt, paired, guard .5", "bytes", True, {"eos": "pair", "guard": 0.5}),
 )
 
 
@@ -110,6 +114,22 @@ def asked_of(facts: Sequence[Fact], form: str = "{}") -> list[Asked]:
     return [Asked(role, form.replace("{}", prompt), answer) for role, prompt, answer in found]
 
 
+def by_anchors(asked: Sequence[Asked], plugin: Plugin, anchors: Anchors) -> list[Asked]:
+    """The same questions, the edits in two roles: does the plug-in say the answer in anchors?
+
+    Where it needs another token, what an ensemble says in its place is the token's neighbour.
+    """
+    common = set(anchors.plug.tolist())
+    found = []
+    for one in asked:
+        if one.role == "edits":
+            ids, start = plugin.lm.tokenizer.encode_pair(one.prompt, one.answer)
+            role = "edits in anchors" if common.issuperset(ids[start:]) else "edits in other words"
+            one = one._replace(role=role)
+        found.append(one)
+    return found
+
+
 def compare(
     target: Transformer,
     plugin: Plugin,
@@ -122,8 +142,11 @@ def compare(
 ) -> list[Line]:
     """Every variant's answers to the same questions; ``cache`` is that of the relative spaces."""
     prompts = [one.prompt for one in asked]
-    used = dict.fromkeys(variant.anchors for variant in variants if variant.fusion is not None)
-    spaces = {rule: open_space(target, plugin.lm, rule, cache=cache) for rule in used}
+    used = dict.fromkeys((one.anchors, one.spelt) for one in variants if one.fusion is not None)
+    spaces = {
+        (rule, spelt): open_space(target, plugin.lm, rule, cache=cache, spelt=spelt)
+        for rule, spelt in used
+    }
     alone = target.continuations(prompts, max_new_tokens, stop)
     # A row that ended has its last token for it, or fewer tokens than it might have had.
     final = target.final_ids()
@@ -140,12 +163,16 @@ def compare(
 
 
 def decoder(
-    variant: Variant, target: Transformer, plugin: Plugin, spaces: Mapping[str, Space]
+    variant: Variant,
+    target: Transformer,
+    plugin: Plugin,
+    spaces: Mapping[tuple[str, bool], Space],
 ) -> Transformer | Ensemble:
-    """The model that a variant asks; ``spaces`` are by the anchors' rule."""
+    """The model that a variant asks; ``spaces`` are by the anchors' rule and whether words are
+    spelt."""
     if variant.fusion is None:
         return target
-    whole = Ensemble(target, plugin, spaces[variant.anchors], **variant.ensemble)
+    whole = Ensemble(target, plugin, spaces[variant.anchors, variant.spelt], **variant.ensemble)
     return dataclasses.replace(whole, fusion=dataclasses.replace(whole.fusion, **variant.fusion))
 
 
@@ -187,7 +214,7 @@ def look_up(
 
 def answers_table(target: str, lines: Sequence[Line]) -> str:
     """Markdown, in %."""
-    roles = list(lines[0].right)
+    roles = lines[0].right
     heads = [*(f"{role}, right" for role in roles), "neighbours as the target's"]
     heads += [f"{role}, {STOPPED}" for role in roles]
     rows = [f"| {target} | {' | '.join(heads)} |", f"|{'---|' * (len(heads) + 1)}"]

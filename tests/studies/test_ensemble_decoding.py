@@ -12,6 +12,7 @@ from jaxedit.studies.ensemble_decoding import (
     Variant,
     answers_table,
     asked_of,
+    by_anchors,
     compare,
     decoder,
     look_up,
@@ -30,6 +31,20 @@ def test_each_fact_is_asked_in_three_ways_but_never_for_what_it_edits():
         *("edits", "paraphrases"),
     ]
     assert asked[0] == ("edits", f"Q: {facts[0].question}", facts[0].target)
+
+
+def test_edits_are_told_apart_by_what_says_their_answers():
+    asked = asked_of(tiny_facts(2))
+    every = np.arange(plugin().lm.config.vocab_size)
+    whole = dataclasses.replace(space().anchors, plug=every)
+    assert by_anchors(asked, plugin(), whole)[0].role == "edits in anchors"
+    [first, *_], [other, *rest] = asked, by_anchors(asked, plugin(), none(whole))
+    assert other.role == "edits in other words" and other[1:] == first[1:]
+    assert rest[0] == asked[1]
+
+
+def none(anchors):
+    return dataclasses.replace(anchors, plug=anchors.plug[:0])
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +66,7 @@ def test_a_guard_of_one_is_the_target_alone(lines):
 
 
 def test_every_variant_is_an_ensemble_that_exists():
-    spaces = {"deepen": space(), "bytes": space()}
+    spaces = {(rule, spelt): space() for rule in ("deepen", "bytes") for spelt in (False, True)}
     made = [decoder(variant, target(), plugin(), spaces) for variant in VARIANTS]
     assert made[0] is target() and len({variant.title for variant in VARIANTS}) == len(VARIANTS)
     assert [lm.fusion.eos for lm in made[1:4]] == ["bypass", "fuse", "pair"]
