@@ -201,9 +201,11 @@ def _of_plugin(run: RunConfig, plug: ModelConfig, training: Training) -> tuple[P
 def _served(run: RunConfig, name: str, target: ModelConfig, plug: ModelConfig) -> tuple[Part, ...]:
     """One target with the plug-in; targets are there one after another."""
     both = sum(_scores(run, shape, jnp.dtype(run.dtype).itemsize) for shape in (target, plug))
+    devices = (run.mesh.data or jax.local_device_count()) if run.ensemble.sharded else 1
+    held = serving_parts(name, target, plug, devices)
     return (
         Part(f"parameters of {name}", _parameters(target, run.dtype), "serving"),
-        *(Part(n, size, "serving") for n, size in serving_parts(name, target, plug).items()),
+        *(Part(n, size, "serving") for n, size in held.items()),
         Part(f"asking {name}: logits and both key-value caches", both, "serving"),
     )
 

@@ -58,18 +58,21 @@ def training_parts(plug: ModelConfig, training: Training, tokens: int) -> Mappin
     }
 
 
-def serving_parts(name: str, target: ModelConfig, plug: ModelConfig) -> Mapping[str, int]:
+def serving_parts(
+    name: str, target: ModelConfig, plug: ModelConfig, devices: int = 1
+) -> Mapping[str, int]:
     """What an ensemble holds beside both models' parameters.
 
     Args:
         name: the target's.
         target: its shape.
         plug: the plug-in's, with its gate's row.
+        devices: that R is shared out over.
     """
     anchors = min(target.vocab_size, plug.vocab_size - 1)  # the tokenizers may share fewer
     both = Build(target.vocab_size, anchors, 0).held() + Build(plug.vocab_size, anchors, 0).held()
     columns = target.vocab_size + plug.vocab_size + anchors
     return {
-        f"relative representations with {name}, float32, at most": both,
+        f"relative representations with {name}, float32, at most": both // devices,
         f"distributions at {CHUNK} places": 2 * WIDE * CHUNK * columns,
     }

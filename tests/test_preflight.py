@@ -1,5 +1,6 @@
 """Memory by part, from shapes alone: also of models that are not here."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -109,6 +110,12 @@ def test_a_plug_in_and_its_targets():
     always, edited, editing, serving = held
     assert found.peak == always + edited + max(editing, serving)
     assert serving > sizes[relative] + 2 * 6_050_882_784
+    config = onceedit(mesh={"data": 4})
+    config = dataclasses.replace(
+        config, ensemble=dataclasses.replace(config.ensemble, sharded=True)
+    )
+    parts = estimate(config, plug, targets).parts
+    assert [part.size for part in parts if part.name == relative] == [32000 * (50400 + 32001)]
     wide = onceedit(dtype="float32")
     assert estimate(wide, plug).peak < estimate(wide, plug, targets).peak
 
