@@ -115,7 +115,8 @@ def test_a_plug_in_and_its_targets():
         config, ensemble=dataclasses.replace(config.ensemble, sharded=True)
     )
     parts = estimate(config, plug, targets).parts
-    assert [part.size for part in parts if part.name == relative] == [32000 * (50400 + 32001)]
+    held = [part.size for part in parts if part.name.startswith("relative")]
+    assert held == [32000 * (32000 + 32001)]  # a fourth, of the other target's
     wide = onceedit(dtype="float32")
     assert estimate(wide, plug).peak < estimate(wide, plug, targets).peak
 
