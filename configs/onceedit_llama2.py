@@ -3,10 +3,10 @@
     python -m jaxedit.run --config=configs/onceedit_llama2.py --workdir=out/once_llama2
     python -m jaxedit.run --config=configs/onceedit_llama2.py:counterfact --workdir=out/once_cf
     python -m jaxedit.run --config=configs/onceedit_llama2.py:zsre,qwen2.5 --dry_run
-    python -m jaxedit.run --config=configs/onceedit_llama2.py --workdir=out/tiny \\
+    python -m jaxedit.run --config=configs/onceedit_llama2.py:counterfact --workdir=out/tiny \\
         --config.model=embedded:plugin --config.ensemble.targets=embedded:llama \\
-        --config.facts.limit=20 --config.facts.path=data/zsre \\
-        --config.ensemble.unrelated.path=data/zsre
+        --config.facts.limit=20 --config.facts.path=data/counterfact \\
+        --config.ensemble.unrelated.limit=40 --config.ensemble.unrelated.path=data/counterfact
 
 The data set comes first, then the plug-in: TinyLlama, or Qwen2.5-1.5B as in the paper's Table 3.
 Table 2's other rows: --config.ensemble.modes=deepen,dw,dw_ee. Another target needs no further edit:
