@@ -216,6 +216,7 @@ def test_what_stops_an_edit(mend: Mend):
 
 
 def test_what_is_trained_is_kept_whole(mend: Mend):
+    assert mend.trained is not None
     again = mend.unpack(small_model(), mend.pack(mend.trained))
     assert jax.tree.structure(again) == jax.tree.structure(mend.trained)
     assert jax.tree.all(jax.tree.map(np.array_equal, again, mend.trained))
