@@ -60,8 +60,8 @@ def get_batch(scale: str = "tiny") -> Batch:
         ),
         "other editors": plugged(IN_THEIR_PLACE),
         "chunks": along(plugged(in_chunks, every=CHUNK)),
-        "ablation, rate 2": plugged({"onceedit": ONCE}, modes=("deepen", "dw"), learning_rate=FAST),
         **{f"every model: {name}": forced(run(name, EVERY_MODEL)) for name in TARGETS},
+        "ablation, rate 2": plugged({"onceedit": ONCE}, modes=("deepen", "dw"), learning_rate=FAST),
     }
     return Batch(
         title="One plug-in, two models",
