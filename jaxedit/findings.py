@@ -86,11 +86,13 @@ def _declined_at(arm: Mapping[str, Any]) -> int | None:
 
 
 def _norms(arm: Mapping[str, Any]) -> str | None:
-    """Growth of the mean absolute weight."""
+    """Growth of the mean absolute weight, where a method changes any that was not zero."""
     if len(arm["norms"]) < 2:
         return None
     first, last = arm["norms"][0]["layers"], arm["norms"][-1]["layers"]
-    growth = {name: last[name]["l1"] / first[name]["l1"] for name in first}
+    growth = {name: last[name]["l1"] / first[name]["l1"] for name in first if first[name]["l1"]}
+    if not growth:
+        return None
     most = max(growth, key=lambda name: growth[name])
     mean = float(np.mean(list(growth.values())))
     return (

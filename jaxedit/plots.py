@@ -129,10 +129,20 @@ def _damage(arms: Sequence[Arm], scale: str) -> Picture | None:
 
         return svg(f"damage-{title}", draw)
 
-    panels = [panel("largest condition number", lambda r: max(r["condition"].values()))]
-    if any(record["perplexity"] for arm in drawn for record in arm["damage"]):
-        perplexity = lambda r: r["perplexity"] and r["perplexity"]["value"]  # noqa: E731
-        panels.insert(0, panel("held-out perplexity", perplexity))
+    def perplexity(record: Mapping[str, Any]) -> float | None:
+        return record["perplexity"] and record["perplexity"]["value"]
+
+    def condition(record: Mapping[str, Any]) -> float | None:
+        return max(record["condition"].values(), default=None)
+
+    read = {"held-out perplexity": perplexity, "largest condition number": condition}
+    panels = [
+        panel(title, of)
+        for title, of in read.items()
+        if any(of(record) is not None for arm in drawn for record in arm["damage"])
+    ]
+    if not panels:
+        return None
     caption = (
         "Perplexity of text that has nothing to do with the edits, pooled over its tokens, and "
         f"the largest over the smallest singular value of the worst edited matrix. {scale}."
@@ -150,7 +160,7 @@ def _styles(arms: Sequence[Arm]) -> list[dict[str, Any]]:
 
 def _norms(arms: Sequence[Arm], scale: str) -> Picture | None:
     """Mean absolute weight of the edited layers (D4S figures 5b, 5c and 6)."""
-    drawn = [arm for arm in arms if len(arm["norms"]) > 1]
+    drawn = [arm for arm in arms if len(arm["norms"]) > 1 and arm["norms"][0]["layers"]]
     if not drawn:
         return None
     lines = [

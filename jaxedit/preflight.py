@@ -17,11 +17,13 @@ import jax.numpy as jnp
 from jaxedit.architectures import ARCHITECTURES
 from jaxedit.config import ArmConfig, RunConfig
 from jaxedit.editors.settings import fields
+from jaxedit.ensemble.plug_batches import Training
 from jaxedit.errors import UserError
-from jaxedit.experiment import arm_settings
+from jaxedit.experiment import ONCEEDIT, arm_settings, is_plugin
 from jaxedit.models import ModelConfig, param_shapes
 from jaxedit.models.families import read_config
 from jaxedit.models.loading import EMBEDDED, load_config, resolve
+from jaxedit.preflight_ensemble import WIDE, gated, parameter_count, serving_parts, training_parts
 
 TOKENS = 64  # of a prompt with its prefix, rounded up to a bucket
 TAIL = 16  # of these from the subject's last token on
@@ -39,7 +41,8 @@ class Part:
     Attributes:
         name: what it is.
         size: bytes.
-        phase: "always", "statistics", "editing", or "disk" (each checkpoint).
+        phase: "always", "statistics", "editing", "edited" (from then on), "serving" (a plug-in in
+            one of its targets), or "disk" (each checkpoint).
     """
 
     name: str
@@ -57,8 +60,9 @@ class Estimate:
     @property
     def peak(self) -> int:
         """Bytes on one device at the most demanding time."""
-        phases = {phase: self._total(phase) for phase in ("statistics", "editing")}
-        return self._total("always") + max(phases.values())
+        edited = self._total("edited")
+        later = max(self._total("editing"), self._total("serving"))
+        return self._total("always") + max(self._total("statistics"), edited + later)
 
     def _total(self, phase: str) -> int:
         return sum(part.size for part in self.parts if part.phase == phase)
@@ -78,8 +82,12 @@ class Estimate:
         return {"arm": self.arm, "peak_bytes": self.peak, "parts": parts}
 
 
-def known_shape(model: str) -> ModelConfig:
+def known_shape(model: str, flag: str = "model") -> ModelConfig:
     """A model's shape from its directory, or of a published one without any file.
+
+    Args:
+        model: its name.
+        flag: of the config, that names it.
 
     Raises:
         UserError: it is neither.
@@ -89,15 +97,26 @@ def known_shape(model: str) -> ModelConfig:
         return read_config(published[model.lower()])
     if not Path(model).is_dir() and not model.startswith(EMBEDDED):
         raise UserError(
-            f"--config.model={model}: no such directory, and its shape is not known without one; "
+            f"--config.{flag}={model}: no such directory, and its shape is not known without one; "
             f"known are {', '.join(ARCHITECTURES)}"
         )
     return load_config(resolve(model))
 
 
-def estimate(run: RunConfig, model: ModelConfig) -> Estimate:
-    """The memory of a run of this model: that of its most demanding arm."""
-    found = [_of_arm(run, model, arm) for arm in run.arms]
+def estimate(
+    run: RunConfig, model: ModelConfig, targets: Mapping[str, ModelConfig] | None = None
+) -> Estimate:
+    """The memory of a run of this model: that of its most demanding arm and target.
+
+    Args:
+        run: the run.
+        model: the shape of its model.
+        targets: of OnceEdit, by name.
+    """
+    plug = gated(model) if is_plugin(run) else model
+    joined = [_served(run, name, shape, plug) for name, shape in (targets or {}).items()]
+    most = max(joined, key=lambda parts: sum(part.size for part in parts), default=())
+    found = [Estimate(arm.name, (*_of_arm(run, plug, arm), *most)) for arm in run.arms]
     return max(found, key=lambda item: item.peak)
 
 
@@ -139,8 +158,10 @@ def _cgroup_limit() -> int:
     return int(text) if text.isdigit() else 2**62
 
 
-def _of_arm(run: RunConfig, model: ModelConfig, arm: ArmConfig) -> Estimate:
+def _of_arm(run: RunConfig, model: ModelConfig, arm: ArmConfig) -> tuple[Part, ...]:
     settings = arm_settings(run, arm, model)
+    if arm.method == ONCEEDIT:
+        return _of_plugin(run, model, settings["training"])
     layers = settings["layers"] or tuple(range(model.n_layers))
     width = jnp.dtype(run.dtype).itemsize
     kernel = model.d_ff * model.d_model
@@ -149,10 +170,10 @@ def _of_arm(run: RunConfig, model: ModelConfig, arm: ArmConfig) -> Estimate:
     square = model.d_ff**2 * DOUBLE * len(layers)
     needs_statistics = "statistics" in fields(arm.method)
     state = _editor_state(arm.method, kernel * len(layers), square)
-    parts = [
+    return (
         Part("parameters", _parameters(model, run.dtype), "always"),
-        Part("edited leaves, float32, old and new", 2 * kernel * 4 * len(layers), "editing"),
-        *(Part(name, size, "editing") for name, size in state.items()),
+        Part("edited leaves, float32, old and new", 2 * kernel * 4 * len(layers), "edited"),
+        *(Part(name, size, "edited") for name, size in state.items()),
         *(_solving(square) if needs_statistics else ()),
         Part("activations of values or training", _values(model, layers, width), "editing"),
         Part("scores: logits and key-value cache", _scores(run, model, width), "editing"),
@@ -161,8 +182,32 @@ def _of_arm(run: RunConfig, model: ModelConfig, arm: ArmConfig) -> Estimate:
             _checkpoint(arm.method, kernel * len(layers), square),
             "disk",
         ),
-    ]
-    return Estimate(arm.name, tuple(parts))
+    )
+
+
+def _of_plugin(run: RunConfig, plug: ModelConfig, training: Training) -> tuple[Part, ...]:
+    """An arm that fine-tunes its whole model."""
+    whole = WIDE * parameter_count(plug)
+    width = jnp.dtype(run.dtype).itemsize
+    return (
+        Part("parameters", _parameters(plug, run.dtype), "always"),
+        Part("all parameters as edited, float32", whole, "edited"),
+        *(Part(n, size, "editing") for n, size in training_parts(plug, training, TOKENS).items()),
+        Part("scores: logits and key-value cache", _scores(run, plug, width), "editing"),
+        Part("a checkpoint, also on the host", whole, "disk"),
+    )
+
+
+def _served(run: RunConfig, name: str, target: ModelConfig, plug: ModelConfig) -> tuple[Part, ...]:
+    """One target with the plug-in; targets are there one after another."""
+    both = sum(_scores(run, shape, jnp.dtype(run.dtype).itemsize) for shape in (target, plug))
+    devices = (run.mesh.data or jax.local_device_count()) if run.ensemble.sharded else 1
+    held = serving_parts(name, target, plug, devices)
+    return (
+        Part(f"parameters of {name}", _parameters(target, run.dtype), "serving"),
+        *(Part(n, size, "serving") for n, size in held.items()),
+        Part(f"asking {name}: logits and both key-value caches", both, "serving"),
+    )
 
 
 def _parameters(model: ModelConfig, dtype: str) -> int:

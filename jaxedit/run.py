@@ -45,7 +45,8 @@ def run(config: RunConfig, workdir: Path) -> None:
     """
     refuse_if_busy(workdir)
     check_workdir(workdir, config)
-    needed = estimate(config, load_config(resolve(config.model)))
+    targets = {name: load_config(resolve(name)) for name in config.ensemble.targets}
+    needed = estimate(config, load_config(resolve(config.model)), targets)
     refuse_if_too_large(needed, available_memory())
     experiment = open_experiment(config)
     check_checkpoints(workdir, experiment)
@@ -79,7 +80,8 @@ def dry_run(config: RunConfig) -> None:
     """Prints the memory that a run needs, by part, from shapes alone."""
     for arm in config.arms:
         check_settings(arm)
-    for line in estimate(config, known_shape(config.model)).lines():
+    targets = {name: known_shape(name, "ensemble.targets") for name in config.ensemble.targets}
+    for line in estimate(config, known_shape(config.model), targets).lines():
         print(line)
 
 

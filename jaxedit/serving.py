@@ -50,9 +50,8 @@ def ensembles(
     """The plug-in in a target, in each of these modes; the relative space is made once."""
     asked = config.ensemble
     cache = None if asked.cache is None else Path(asked.cache)
-    space = open_space(
-        target, plugin.lm, asked.anchors, cache=cache, stored=stored, spelt=asked.spelt
-    )
+    options = {"stored": stored, "spelt": asked.spelt, "sharded": asked.sharded}
+    space = open_space(target, plugin.lm, asked.anchors, cache=cache, **options)
     for mode in modes:
         yield mode, Ensemble(target, plugin, space, fusion(asked, mode))
 

@@ -51,6 +51,12 @@ class Mesh:
         return any(device.process_index != jax.process_index() for device in self.devices)
 
     @property
+    def local(self) -> "Mesh":
+        """The devices of this process alone, all of them along the data axis."""
+        own = [d for d in self.devices if d.process_index == jax.process_index()]
+        return Mesh(tuple(own))
+
+    @property
     def grid(self) -> jax.sharding.Mesh:
         """The devices by both axes."""
         return jax.sharding.Mesh(

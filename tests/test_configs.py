@@ -7,10 +7,13 @@ import pytest
 
 from jaxedit import cli
 from jaxedit.config import RunConfig, arms, base, run_config
+from jaxedit.data.datasets import DATASETS
 from jaxedit.editors.published import PUBLISHED
 from jaxedit.editors.settings import settings_for
 from jaxedit.errors import UserError
 from jaxedit.experiment import arm_settings, check_settings
+from jaxedit.metrics import easyedit
+from jaxedit.metrics.formats import FORMATS
 from jaxedit.preflight import estimate, known_shape
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -55,6 +58,31 @@ def test_published_settings_are_whole_and_fit_their_models(name: str):
         if key != "legacy_targets"
     }
     assert estimate(config, model).peak > 2**33
+
+
+@pytest.mark.parametrize("what", ["", ":counterfact", ":zsre,qwen2.5"])
+@pytest.mark.parametrize("target", ["llama2", "mistral", "gptj"])
+def test_onceedit_as_published(target: str, what: str):
+    config = run_config(published(f"onceedit_{target}{what}"))
+    (arm,) = config.arms
+    training = arm_settings(config, arm, known_shape(config.model))["training"]
+    assert (training.weight, training.learning_rate, arm.batch) == (0.8, 1e-4, 1000)
+    assert config.facts.limit == 1000 and config.facts.source in DATASETS
+    assert config.ensemble.unrelated.source in DATASETS
+    named = "onceedit_counterfact" if "counterfact" in what else "onceedit_zsre"
+    assert training.format == config.eval.prompt_format == FORMATS[named]
+    assert set(config.eval.protocols) == {easyedit.TEACHER_FORCED, easyedit.GENERATION}
+    assert ("Qwen2.5-1.5B" if "qwen" in what else "TinyLlama") in config.model
+    (name,) = config.ensemble.targets
+    assert target[:4] in name.lower().replace("-", "")
+    shapes = {name: known_shape(name)}
+    assert 2**34 < estimate(config, known_shape(config.model), shapes).peak < 80 * 2**30
+
+
+def test_onceedit_refuses_what_the_paper_does_not_have():
+    for target in ("llama2", "gptj"):
+        with pytest.raises(UserError, match="give a data set and a plug-in"):
+            published(f"onceedit_{target}:zsre,gpt2")
 
 
 def test_what_was_not_published_is_not_made_up():

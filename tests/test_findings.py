@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxedit.findings import findings, paired_interval
+from jaxedit.plots import pictures
 
 N = 40
 
@@ -92,3 +93,24 @@ def test_the_interval_covers_the_mean_of_paired_differences():
         covered += low <= 0.3 <= high
     assert covered >= 51
     assert paired_interval(np.full(5, 0.25), seed=0) == pytest.approx((0.25, 0.25))
+
+
+def test_a_method_that_changes_no_weights_has_no_norms():
+    kept = arm("retrieval", [1, 1], 0.95)
+    kept["norms"] = [{"step": step, "layers": {}} for step in (0, N)]
+    assert "mean absolute weight" not in told(kept)
+    kept |= {"name": "retrieval", "along": [], "edit_log": [], "retention": []}
+    for perplexity, drawn in ((None, []), ({"value": 7.0}, ["damage"])):
+        harm = [{"step": step, "condition": {}, "perplexity": perplexity} for step in (0, N)]
+        result = {"arms": [{**kept, "damage": harm}], "model": {"d_ff": 64}}
+        assert [picture.name for picture in pictures(result)] == drawn
+
+
+def test_a_weight_that_was_zero_has_no_growth():
+    kept = arm("FT-M", [1, 1], 0.95)
+    for at in kept["norms"]:
+        at["layers"]["layers_4/mlp.down.bias"] = {"l1": at["step"] * 0.1}
+    assert "ended at 1.50 times its value" in told(kept)
+    for at in kept["norms"]:
+        del at["layers"]["layers_3/mlp.down"], at["layers"]["layers_4/mlp.down"]
+    assert "mean absolute weight" not in told(kept)

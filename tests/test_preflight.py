@@ -1,16 +1,25 @@
 """Memory by part, from shapes alone: also of models that are not here."""
 
+import dataclasses
+from functools import partial
+
 import jax
 import pytest
 
-from jaxedit.config import run_config
+from jaxedit.config import RunConfig, run_config
+from jaxedit.ensemble.plug_batches import Training
+from jaxedit.ensemble.plug_training import begin
+from jaxedit.ensemble.plugin import Plugin
 from jaxedit.errors import UserError
 from jaxedit.models import param_shapes
 from jaxedit.preflight import Estimate, Part, estimate, known_shape, refuse_if_too_large
+from jaxedit.preflight_ensemble import parameter_count, training_parts
 from jaxedit.run import dry_run
 from tests.test_configs import published
+from tests.tiny import tiny_model
 
 GIB = 1024**3
+PHASES = ("always", "edited", "editing", "serving")
 
 
 def by_name(found: Estimate) -> dict[str, float]:
@@ -72,3 +81,63 @@ def test_what_cannot_fit_names_its_largest_part():
     refuse_if_too_large(needed, 4 * GIB)
     with pytest.raises(UserError, match=r"needs about 4.0 GiB .* largest part is parameters"):
         refuse_if_too_large(needed, 3 * GIB)
+
+
+def onceedit(optimiser: str = "adam", **more: object) -> RunConfig:
+    raw = published("quickstart_onceedit")
+    raw = {**raw, "model": "TinyLlama/TinyLlama-1.1B-Chat-v1.0", "dtype": "bfloat16", **more}
+    raw["ensemble"]["targets"] = ("EleutherAI/gpt-j-6b", "meta-llama/Llama-2-7b-hf")
+    raw["arms"]["onceedit"]["training"] = {"optimiser": optimiser}
+    return run_config(raw)
+
+
+def test_a_plug_in_and_its_targets():
+    config = onceedit()
+    plug = known_shape(config.model)
+    targets = {name: known_shape(name) for name in config.ensemble.targets}
+    found = estimate(config, plug, targets)
+    sizes = {part.name: part.size for part in found.parts}
+    count = 1_100_048_384 + 2 * 2048  # and the gate's row, in the embedding and in the head
+    assert sizes["parameters"] == 2 * count
+    assert sizes["all parameters as edited, float32"] == 4 * count
+    assert sizes["Adam's moments before and after a step"] == pytest.approx(16 * count, rel=1e-6)
+    assert sizes["their gradient, float32"] == 4 * count
+    relative = "relative representations with EleutherAI/gpt-j-6b, float32, at most"
+    assert sizes[relative] == 4 * 32000 * (50400 + 32001)
+    assert sizes["parameters of EleutherAI/gpt-j-6b"] == 2 * 6_050_882_784
+    assert not any("Llama-2" in name for name in sizes)  # one target at a time: the larger one
+    held = (sum(part.size for part in found.parts if part.phase == p) for p in PHASES)
+    always, edited, editing, serving = held
+    assert found.peak == always + edited + max(editing, serving)
+    assert serving > sizes[relative] + 2 * 6_050_882_784
+    config = onceedit(mesh={"data": 4})
+    config = dataclasses.replace(
+        config, ensemble=dataclasses.replace(config.ensemble, sharded=True)
+    )
+    parts = estimate(config, plug, targets).parts
+    held = [part.size for part in parts if part.name.startswith("relative")]
+    assert held == [32000 * (32000 + 32001)]  # a fourth, of the other target's
+    wide = onceedit(dtype="float32")
+    assert estimate(wide, plug).peak < estimate(wide, plug, targets).peak
+
+
+def test_fine_tuning_whole_is_counted_as_it_is_kept():
+    plugin = Plugin(tiny_model(), 0)
+    whole = parameter_count(plugin.lm.config)
+    assert whole == sum(leaf.size for leaf in jax.tree.leaves(plugin.lm.params))
+    for optimiser in ("adam", "muon"):
+        training = Training(optimiser=optimiser, batch=8, ratio=0.5)
+        counted = training_parts(plugin.lm.config, training, 64)
+        state = jax.eval_shape(partial(begin, plugin, training))
+        moments = jax.tree.leaves(state.moments)
+        held = sum(leaf.size * leaf.dtype.itemsize for leaf in moments)
+        assert counted[f"{optimiser.capitalize()}'s moments before and after a step"] == 2 * held
+    assert held < 1.6 * 4 * whole  # Muon has one moment of a matrix, Adam two
+    widest = [training_parts(plugin.lm.config, Training(batch=b), 64) for b in (8, 16)]
+    name = "activations of a batch of edits"
+    assert widest[1][name] == 2 * widest[0][name]
+
+
+def test_a_target_of_unknown_shape_is_refused_by_its_flag():
+    with pytest.raises(UserError, match=r"--config\.ensemble\.targets=someone/some-model"):
+        known_shape("someone/some-model", "ensemble.targets")

@@ -22,9 +22,11 @@ from jaxedit.runner import run_arm
 from jaxedit.served import moments
 from jaxedit.serving import taught
 from jaxedit.target_tables import gates, tables
-from tests.tiny_run import VALUES, even_facts, raw_config, write_inputs
+from tests.tiny_run import even_facts, raw_config, write_inputs
 
 TRAINING = {"epochs": 3, "batch": 4, "learning_rate": 1e-3}
+ONCE = {"method": "onceedit", "title": "OnceEdit", "batch": 3, "replay": 0, "training": TRAINING}
+FT = {"method": "ft_m", "title": "FT-M", "batch": 3, "layers": (2,), "steps": 3}
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +45,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def raw(inputs: Path, **changes):
     raw = raw_config(inputs)
-    raw["arms"] = {
-        "onceedit": {"method": "onceedit", "title": "OnceEdit", "batch": 3, "training": TRAINING},
-        "memit": {"method": "memit", "title": "MEMIT", "moment_weight": 20.0, "values": VALUES},
-    }
+    raw["arms"] = {"onceedit": ONCE, "ft": FT}
     raw["ensemble"] = {
         "targets": (str(inputs / "model"),),
         "unrelated": {"source": "jsonl", "path": str(inputs / "others.jsonl")},
@@ -76,7 +75,7 @@ def test_every_arm_is_asked_in_every_target(finished: Path):
         readings = {reading for _, _, reading in found}
         assert readings.isdisjoint({"per_target", "probability", "new_over_old", "magnitude"})
     rows = tables(result)[0]["rows"]
-    assert [row["what"] for row in rows] == ["unedited", "OnceEdit, dw_ee", "MEMIT, dw_ee"]
+    assert [row["what"] for row in rows] == ["unedited", "OnceEdit, dw_ee", "FT-M, dw_ee"]
     page = render(result)
     for said in ("The edited plug-in in other models", "Who answers", "What lasts while edits"):
         assert said in page
@@ -84,18 +83,18 @@ def test_every_arm_is_asked_in_every_target(finished: Path):
 
 
 def test_what_the_gate_says_to_each_kind(finished: Path):
-    kept = read_json(finished / "memit/alpha.json")
+    kept = read_json(finished / "ft/alpha.json")
     found = {one["kind"]: one for one in kept["kinds"]}
     assert list(found) == ["edits", "paraphrases", "neighbours", "unrelated, taught"]
-    plug = of_run(finished, reopen(finished), find_arm(reopen(finished), "memit"))
     experiment = reopen(finished)
-    gate = taught(experiment, find_arm(experiment, "memit"), plug.lm)
+    plug = of_run(finished, experiment, find_arm(experiment, "ft"))
+    gate = taught(experiment, find_arm(experiment, "ft"), plug.lm)
     questions = [fact.question for fact in experiment.facts]
     assert found["edits"]["values"] == pytest.approx(alpha(gate, questions), abs=1e-6)
     result = read_json(finished / "result.json")
     assert "values" not in result["arms"][1]["alpha"][0]
     table = gates(result)
-    assert table and [title for title, _ in table["rows"]] == ["OnceEdit", "MEMIT"]
+    assert table and [title for title, _ in table["rows"]] == ["OnceEdit", "FT-M"]
     assert f"{100 * found['edits']['open']:.1f}" == table["rows"][1][1][0][0]
 
 
@@ -176,6 +175,6 @@ def test_what_is_no_mode_or_no_plugin_is_refused(inputs: Path, finished: Path, t
     plain = dataclasses.replace(
         experiment, config=run_config({**raw_config(inputs), "checkpoint_every": 3})
     )
-    arm = find_arm(experiment, "memit")
+    arm = find_arm(experiment, "ft")
     with pytest.raises(UserError, match="has no gate"):
         in_target(of_run(finished, experiment, arm), plain, arm, "embedded:gptj")

@@ -148,7 +148,8 @@ def _growth(records: Sequence[Record]) -> str:
     if len(norms) < 2 or not norms[0]:
         return NONE
     first, last = norms[0], norms[-1]
-    return f"{np.mean([last[layer]['l1'] / first[layer]['l1'] for layer in first]):.3f}"
+    growth = [last[name]["l1"] / first[name]["l1"] for name in first if first[name]["l1"]]
+    return f"{np.mean(growth):.3f}" if growth else NONE
 
 
 def _worse_condition(records: Sequence[Record]) -> str:

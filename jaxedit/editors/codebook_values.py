@@ -28,19 +28,17 @@ Array = Any
 
 
 class Training(NamedTuple):
-    """Hyper-parameters of the values.
+    """Numbers of the training; other ones need no other program.
 
     Attributes:
       learning_rate: Adam's.
       steps: updates, at most.
       stop_below: a fact stops when its loss is below this.
-      replace: where values stand.
     """
 
-    learning_rate: float
-    steps: int
-    stop_below: float
-    replace: Replace
+    learning_rate: Array
+    steps: Array
+    stop_below: Array
 
 
 class Trained(NamedTuple):
@@ -83,6 +81,7 @@ def train_values(
     start: np.ndarray,
     warm: np.ndarray,
     place: tuple[int, str],
+    replace: Replace,
     training: Training,
 ) -> Trained:
     """Queries and values of n facts.
@@ -93,6 +92,7 @@ def train_values(
       start: where values begin, [n, D].
       warm: facts whose value begins as what the linear gives, [n] bool.
       place: layer and linear.
+      replace: where values stand.
       training: hyper-parameters.
     """
     layer, module = place
@@ -105,23 +105,29 @@ def train_values(
         config=lm.config,
         layer=layer,
         module=module,
-        training=training,
+        replace=replace,
     )
-    return jax.tree.map(np.asarray, call(lm.params, (rows, start, warm)))
+    numbers = Training(
+        np.float32(training.learning_rate),
+        np.int32(training.steps),
+        np.float32(training.stop_below),
+    )
+    return jax.tree.map(np.asarray, call((lm.params, numbers), (rows, start, warm)))
 
 
 def _train(
-    params: Any,
+    given_to_all: tuple[Any, Training],
     batch: tuple[TargetRows, jax.Array, jax.Array],
     *,
     config: ModelConfig,
     layer: int,
     module: str,
-    training: Training,
+    replace: Replace,
 ) -> Trained:
+    params, training = given_to_all
     rows, start, warm = batch
     given = row_given(rows)
-    where = reached(given, rows.mask, training.replace)
+    where = reached(given, rows.mask, replace)
     below = forward(config, params, rows.ids, rows.mask, stop=layer).hidden
     sites = [Tap(layer, f"{module}.{end}") for end in ("in", "out")]
     here: Any = {"start": layer, "hidden": below}
@@ -162,4 +168,5 @@ def _train(
     more = lambda at: (at.step < training.steps) & at.active.any()  # noqa: E731
     end = jax.lax.while_loop(more, update, begin)
     _, each = losses(end.value)
-    return Trained(query, end.value, each, end.initial_loss, end.updates)
+    initial = jnp.where(end.step > 0, end.initial_loss, each)
+    return Trained(query, end.value, each, initial, end.updates)

@@ -23,7 +23,7 @@ import optax
 from jaxedit.data.fact import Fact
 from jaxedit.editors.captures import target_loss
 from jaxedit.editors.codebook import Replace, at_prompt_end, one_place, reached
-from jaxedit.editors.codebook_values import row_given
+from jaxedit.editors.codebook_values import Training, row_given
 from jaxedit.editors.editor import Log, check_finite
 from jaxedit.editors.rows import TargetRows, target_rows
 from jaxedit.editors.weights import DOWN, leaf
@@ -155,11 +155,13 @@ class Defer:
             lm.params,
             state.maps,
             prepared,
+            Training(
+                np.float32(self.learning_rate), np.int32(self.steps), np.float32(self.stop_below)
+            ),
             config=lm.config,
             place=(self.layers[0], self.module),
-            training=_Training(
-                self.learning_rate, self.steps, self.stop_below, self.replace, self.trained_at
-            ),
+            replace=self.replace,
+            trained_at=self.trained_at,
         )
         log = {
             "loss": np.asarray(done.loss),
@@ -185,14 +187,6 @@ class Defer:
         return DeferState(replicate(maps, lm.mesh), int(tree["edits"]))
 
 
-class _Training(NamedTuple):
-    learning_rate: float
-    steps: int
-    stop_below: float
-    replace: Replace
-    trained_at: str
-
-
 class _Step(NamedTuple):
     """What one step leaves to the next; n facts."""
 
@@ -204,27 +198,29 @@ class _Step(NamedTuple):
     active: jax.Array  # []
 
 
-@jax.jit(static_argnames=("config", "place", "training"))
+@jax.jit(static_argnames=("config", "place", "replace", "trained_at"))
 def _train(
     params: Any,
     maps: Maps,
     rows: TargetRows,
+    training: Training,
     *,
     config: ModelConfig,
     place: tuple[int, str],
-    training: _Training,
+    replace: Replace,
+    trained_at: str,
 ) -> _Step:
     """Adam on the mean loss of the facts; what lies below the edited block runs once."""
     layer, _ = place
     below = forward(config, params, rows.ids, rows.mask, stop=layer).hidden
-    prompt = row_given(rows) if training.trained_at == "prompt" else rows.mask
+    prompt = row_given(rows) if trained_at == "prompt" else rows.mask
     lengths = rows.target_mask.sum(-1)
     adam = optax.adam(training.learning_rate)
 
     def losses(maps: Maps) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         """The mean over the facts; each fact's loss and a, [n]."""
         half = jnp.asarray(0.5, maps.gate.dtype)  # read by no soft gate
-        adapter = Deferral(maps, half, training.replace, soft=True)
+        adapter = Deferral(maps, half, replace, soft=True)
         out = forward(
             config,
             params,

@@ -228,9 +228,10 @@ class Grace:
     def _train(
         self, lm: Transformer, rows: TargetRows, start: np.ndarray, *, warm: bool
     ) -> Trained:
-        training = Training(self.learning_rate, self.steps, self.stop_below, self.replace)
+        training = Training(self.learning_rate, self.steps, self.stop_below)
         place = self.layers[0], self.module
-        return train_values(lm, rows, start, np.full(len(start), warm), place, training)
+        begins = np.full(len(start), warm)
+        return train_values(lm, rows, start, begins, place, self.replace, training)
 
     def _cold(self, prompt: np.ndarray, label: np.ndarray, outputs: int) -> np.ndarray:
         draw = np.random.default_rng((self.seed, len(prompt), *prompt, *label))

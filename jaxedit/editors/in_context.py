@@ -25,6 +25,7 @@ from jaxedit.models.transformer import Transformer
 
 Threshold = float | Literal["learned"] | None
 ALWAYS = -np.inf  # the threshold of None: the nearest fact is near enough
+TAUGHT = 300  # demonstrations that a threshold is learned from, at most
 
 
 class Remembered(NamedTuple):
@@ -173,10 +174,10 @@ class Retrieval:
             return float(ALWAYS)
         if not isinstance(self.threshold, str):
             return self.threshold
-        facts = self._needed('threshold="learned"')
-        own = pool if len(pool) else self._features(lm, [fact.question for fact in facts])
+        facts = self._needed('threshold="learned"')[:TAUGHT]
+        known = [fact.question for fact in facts]
+        own = pool[:TAUGHT] if len(pool) else self._features(lm, known)
         inside = [(i, fact.paraphrases[0]) for i, fact in enumerate(facts) if fact.paraphrases]
-        known = {fact.question for fact in facts}
         asked = [q.prompt for fact in facts for q in fact.neighbours[:1] if q.prompt not in known]
         if not inside or not asked:
             raise UserError(

@@ -62,7 +62,7 @@ class Keep:
     title: str
     owner: str
     _last: float = dataclasses.field(default_factory=time.monotonic, init=False)
-    _wait: float = dataclasses.field(default=SECONDS_BETWEEN_SAVES, init=False)
+    _wait: float = dataclasses.field(default_factory=lambda: SECONDS_BETWEEN_SAVES, init=False)
 
     def now_and_then(self, state: State) -> None:
         """Writes a checkpoint if the last one is some time ago."""

@@ -12,7 +12,6 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxedit.data.fact import SLOT, Fact
@@ -23,8 +22,8 @@ from jaxedit.ensemble.gates import shut
 from jaxedit.ensemble.plug_batches import Training
 from jaxedit.ensemble.plugin import Plugin, Reading
 from jaxedit.ensemble.prompts import Unrelated, format_of
+from jaxedit.models.placement import put_params
 from jaxedit.models.transformer import Transformer
-from jaxedit.sharding import replicate
 
 
 class OnceEdited(NamedTuple):
@@ -121,5 +120,5 @@ class OnceEdit:
     def restore(self, lm: Transformer, tree: Any) -> OnceEdited:
         """The state from a snapshot."""
         raw = json.loads(bytes(np.asarray(tree["facts"], np.uint8)).decode())
-        params = replicate(jax.tree.map(np.asarray, tree["params"]), lm.mesh)
+        params = put_params(tree["params"], lm.config, lm.mesh)
         return OnceEdited(params, tuple(map(Fact.from_dict, raw)))

@@ -23,7 +23,7 @@ from jaxedit.models.forward import Params, head
 from jaxedit.models.protocol import Row
 from jaxedit.models.states import predicting, top
 from jaxedit.models.text import common_prefix
-from jaxedit.sharding import data_parallel
+from jaxedit.sharding import Mesh, data_parallel
 
 CHUNK = 256  # positions whose distributions are in memory at a time
 _ASKED = 0  # stands for the token that is asked for; what it is has no effect
@@ -68,7 +68,8 @@ def predict(parts: Parts, rows: Sequence[Forced], *, each_step: bool = False) ->
     target, lm = parts.target, parts.plugin.lm
     run = data_parallel(
         _choose,
-        target.mesh,
+        # An R that is shared out takes part as one array of all devices: no copies of the program.
+        Mesh(target.mesh.devices[:1]) if parts.space.sharded else target.mesh,
         chunk=CHUNK,
         target=target.config,
         plug=lm.config,

@@ -20,7 +20,8 @@ from jaxedit.ensemble.prompts import Unrelated, format_of
 from jaxedit.errors import UserError
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import Params, head
-from jaxedit.sharding import data_parallel, replicate
+from jaxedit.models.placement import put_params
+from jaxedit.sharding import data_parallel
 
 STEPS = 100
 CONVERGED = 1e-9
@@ -127,15 +128,16 @@ def regress(
 def with_row(plugin: Plugin, row: np.ndarray, bias: float = 0.0) -> Plugin:
     """The plug-in with this row [D] for its gate, in its embedding where that is the head."""
     params, gate = plugin.lm.params, plugin.gate
+    placed = plugin.lm.config, plugin.lm.mesh
     if plugin.lm.config.tied:
         table = params["embed"]["tokens"]
         embed = {**params["embed"], "tokens": table.at[gate].set(jnp.asarray(row, table.dtype))}
-        return plugin.with_params(replicate({**params, "embed": embed}, plugin.lm.mesh))
+        return plugin.with_params(put_params({**params, "embed": embed}, *placed))
     kernel = params["head"]["kernel"]
     own = {**params["head"], "kernel": kernel.at[:, gate].set(jnp.asarray(row, kernel.dtype))}
     if "bias" in own:
         own["bias"] = own["bias"].at[gate].set(bias)
-    return plugin.with_params(replicate({**params, "head": own}, plugin.lm.mesh))
+    return plugin.with_params(put_params({**params, "head": own}, *placed))
 
 
 def shut(plugin: Plugin, prompts: Sequence[str], penalty: float = 1e-3) -> Plugin:

@@ -30,9 +30,10 @@ from jaxedit.models.batches import batches, check_lengths
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import Params, forward, head
 from jaxedit.models.loading import load_model, resolve, save_hf
+from jaxedit.models.placement import put_params
 from jaxedit.models.text import pad_batch, read_json
 from jaxedit.models.transformer import Transformer
-from jaxedit.sharding import Mesh, data_parallel, replicate
+from jaxedit.sharding import Mesh, data_parallel
 
 Reading = Literal["component", "appended", "head"]
 Start = Literal["free", "mean"]
@@ -102,7 +103,7 @@ def with_gate(lm: Transformer, reading: Reading = "component", start: Start = "f
             name: _with_row(leaf.T, grown[name]).T for name, leaf in lm.params["head"].items()
         }
     config = dataclasses.replace(lm.config, vocab_size=lm.config.vocab_size + 1)
-    grown = dataclasses.replace(lm, config=config, params=replicate(params, lm.mesh))
+    grown = dataclasses.replace(lm, config=config, params=put_params(params, config, lm.mesh))
     return Plugin(grown, lm.config.vocab_size, reading)
 
 
@@ -136,7 +137,7 @@ def without_gate(plugin: Plugin) -> Transformer:
     if "head" in lm.params:
         params["head"] = jax.tree.map(lambda leaf: leaf[..., :size], lm.params["head"])
     config = dataclasses.replace(lm.config, vocab_size=size)
-    return dataclasses.replace(lm, config=config, params=replicate(params, lm.mesh))
+    return dataclasses.replace(lm, config=config, params=put_params(params, config, lm.mesh))
 
 
 def alpha(plugin: Plugin, prompts: Sequence[str]) -> np.ndarray:

@@ -6,27 +6,26 @@ the temperature 100 and the division by the row's length). Rows are probability 
 distribution over words, p [V], becomes one over anchors, p R [A], in which models with different
 vocabularies can be added up.
 
-One pass over blocks of rows makes R and what decoding needs of it: the word at the top of each
-column (OnceEdit's search, started from zeros for one anchor, ends at that word), the anchor at
-the top of each row, and the columns' peaks. Without `keep` the pass makes the same of an R that
-never exists as a whole (see `implicit`).
+One pass over blocks of rows (relative_pass.py) makes R and what decoding needs of it: the word at
+the top of each column (OnceEdit's search, started from zeros for one anchor, ends at that word),
+the anchor at the top of each row, and the columns' peaks. Without `keep` the pass makes the same of
+an R that never exists as a whole (see `implicit`).
 """
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from jaxedit.ensemble.anchors import Anchors
-from jaxedit.ensemble.implicit import BLOCK, Basis, Relative, relative_rows
+from jaxedit.ensemble.implicit import BLOCK, Basis, Relative
+from jaxedit.ensemble.relative_pass import compiled, shared_out
 from jaxedit.ensemble.spelling import Spelling
 from jaxedit.errors import UserError
-from jaxedit.sharding import DATA, Mesh, replicate
+from jaxedit.sharding import DATA, Mesh, put, replicate
 
 TEMPERATURE = 100.0
 FORMS = ("float32", "bfloat16")
@@ -65,6 +64,9 @@ class Space:
       plug_table: S[v] = argmax_j R_s[v, j], the anchor of the plug-in's word v, [V_s] int32.
       peaks: M[j], no entry of column j of either R is larger, [A] float32.
       spelt: the plug-in's words that the target says in several tokens; None leaves them to R.
+
+    Where R is shared out over devices, columns of zeros may fill it up, and A is more than there
+    are anchors. Their P is zero.
     """
 
     anchors: Anchors
@@ -74,6 +76,12 @@ class Space:
     plug_table: jax.Array
     peaks: jax.Array
     spelt: Spelling | None = None
+
+    @property
+    def sharded(self) -> bool:
+        """Whether each device has only its columns of R."""
+        main = self.main
+        return not isinstance(main, Basis) and not main.sharding.is_fully_replicated
 
 
 def relative(
@@ -107,6 +115,7 @@ def side(
     block: int = BLOCK,
     keep: bool = True,
     mesh: Mesh | None = None,
+    sharded: bool = False,
     name: str = "the model",
 ) -> Side:
     """One model's R and its tables.
@@ -120,6 +129,7 @@ def side(
       keep: whether R is held; else a `Basis` stands for it.
       mesh: devices; the rows are shared out among them, and each gets the whole result. One by
         default.
+      sharded: each gets only its columns of R, where R is held; see `placed`.
       name: what to call the model in an error.
 
     Raises:
@@ -134,18 +144,45 @@ def side(
             f"{name} has {embeddings.shape[0]} embeddings, and its tokenizer an anchor with the id "
             f"{ids.max()}; use the tokenizer that the model was trained with"
         )
-    build = _compiled(None if mesh is None or mesh.data == 1 else mesh, block, form, keep)
-    if mesh is None or mesh.data == 1:
+    many = mesh if mesh is not None and len(mesh.devices) > 1 else None
+    own = None if many is None else many.local
+    build = compiled(own, block, form, keep)
+    if own is None:
         made = build(embeddings, embeddings[ids], 0, temperature)
-    else:
-        made = _shared_out(mesh, build, embeddings, ids, temperature)
+    else:  # every host by itself: what travels between them costs more
+        made = shared_out(own, build, embeddings, ids, temperature)
     if not np.isfinite(np.asarray(made.peaks)).all():
         raise UserError(f"{name} has embeddings that are not finite; its weights are damaged")
+    if keep and many is not None:
+        return placed(Side(made.matrix, made.peaks, made.tops, made.nearest), many, sharded=sharded)
+    if many is not None:
+        made = replicate(made, many)
     if not keep:
         kept = made.scale, made.top, made.total, made.nearest
-        basis = Basis(jnp.asarray(embeddings), jnp.asarray(ids), *kept)
+        whole = jnp.asarray(embeddings), jnp.asarray(ids)
+        basis = Basis(*(whole if many is None else replicate(whole, many)), *kept)
         return Side(basis, made.peaks, made.tops, made.nearest)
     return Side(made.matrix, made.peaks, made.tops, made.nearest)
+
+
+def placed(made: Side, mesh: Mesh, *, sharded: bool = False) -> Side:
+    """One model's side on the devices: all of it on each, or each with its columns of R.
+
+    Programs need not be told: what multiplies, gathers rows or looks for the best column does so
+    where the columns are. Logits go to every device, and of P only its best column and how large
+    it is; of a search one number a word and step.
+
+    Args:
+      made: on the host, or on one device.
+      mesh: the devices.
+      sharded: whether R is shared out, by columns; they are filled up with zeros.
+    """
+    if not sharded or mesh.data == 1:
+        return replicate(made, mesh)
+    surplus = -made.relative.shape[1] % mesh.data
+    matrix = np.pad(np.asarray(made.relative), [(0, 0), (0, surplus)])
+    peaks, tops = (np.pad(np.asarray(x), (0, surplus)) for x in (made.peaks, made.tops))
+    return Side(put(matrix, mesh, None, DATA), *replicate((peaks, tops, made.nearest), mesh))
 
 
 def make_space(
@@ -158,6 +195,7 @@ def make_space(
     block: int = BLOCK,
     keep: bool = True,
     mesh: Mesh | None = None,
+    sharded: bool = False,
 ) -> Space:
     """Both models' R and the tables.
 
@@ -170,13 +208,13 @@ def make_space(
       block: as for `relative`.
       keep: as for `side`.
       mesh: as for `side`.
+      sharded: as for `side`.
 
     Raises:
       UserError: see `side`.
     """
-    of = functools.partial(
-        side, temperature=temperature, dtype=dtype, block=block, keep=keep, mesh=mesh
-    )
+    settings = {"dtype": dtype, "block": block, "keep": keep, "mesh": mesh, "sharded": sharded}
+    of = functools.partial(side, temperature=temperature, **settings)
     return join(
         anchors,
         of(main_embeddings, anchors.main, name="the target"),
@@ -188,101 +226,3 @@ def join(anchors: Anchors, main: Side, plug: Side) -> Space:
     """A space of two sides that were made apart."""
     peaks = jnp.maximum(main.peaks, plug.peaks)
     return Space(anchors, main.relative, plug.relative, main.tops, plug.nearest, peaks)
-
-
-class _Built(NamedTuple):
-    """What one pass makes; `best` are the columns' largest entries before rounding."""
-
-    matrix: jax.Array
-    scale: jax.Array
-    top: jax.Array
-    total: jax.Array
-    nearest: jax.Array
-    peaks: jax.Array
-    best: jax.Array
-    tops: jax.Array
-
-
-def _build(
-    embeddings: jax.Array,
-    anchors: jax.Array,
-    first: jax.Array | int,
-    temperature: jax.Array | float,
-    *,
-    block: int,
-    dtype: Any,
-    keep: bool,
-) -> _Built:
-    """The pass, [V, d] x [A, d], for rows that are numbered from `first` on."""
-    count, width = embeddings.shape[0], anchors.shape[0]
-    block = min(block, count)
-
-    def step(i: jax.Array, made: _Built) -> _Built:
-        # The last block begins earlier rather than being shorter; doing rows again changes nothing.
-        start = jnp.minimum(i * block, count - block)
-        part = relative_rows(
-            lax.dynamic_slice_in_dim(embeddings, start, block), anchors, temperature
-        )
-        stored = part.values.astype(dtype)
-        best = part.values.max(axis=0)
-        higher = best > made.best
-        here = (first + start + part.values.argmax(axis=0)).astype(jnp.int32)
-
-        def put(whole: jax.Array, rows: jax.Array) -> jax.Array:
-            return lax.dynamic_update_slice_in_dim(whole, rows, start, axis=0)
-
-        return _Built(
-            put(made.matrix, stored) if keep else made.matrix,
-            put(made.scale, part.scale),
-            put(made.top, part.top),
-            put(made.total, part.total),
-            put(made.nearest, part.nearest),
-            jnp.maximum(made.peaks, stored.max(axis=0).astype(jnp.float32) if keep else best),
-            jnp.where(higher, best, made.best),
-            jnp.where(higher, here, made.tops),
-        )
-
-    a_row = jnp.zeros(count, jnp.float32)
-    a_column = jnp.zeros(width, jnp.float32)
-    empty = _Built(
-        matrix=jnp.zeros((count if keep else 0, width), dtype),
-        scale=a_row,
-        top=a_row,
-        total=a_row,
-        nearest=jnp.zeros(count, jnp.int32),
-        peaks=a_column,
-        best=a_column - 1,
-        tops=jnp.zeros(width, jnp.int32),
-    )
-    return lax.fori_loop(0, -(-count // block), step, empty)
-
-
-@functools.cache
-def _compiled(mesh: Mesh | None, block: int, dtype: Any, keep: bool) -> Callable[..., _Built]:
-    """The pass on one device, or on each of a mesh's."""
-    build = functools.partial(_build, block=block, dtype=dtype, keep=keep)
-    if mesh is None:
-        return jax.jit(build)
-    axes = (0, None, 0, None)
-    return jax.pmap(build, axis_name=DATA, in_axes=axes, devices=mesh.devices)
-
-
-def _shared_out(
-    mesh: Mesh, build: Callable, embeddings: Any, ids: np.ndarray, temperature: float
-) -> _Built:
-    """The pass with the rows shared out, [V, d] -> [devices, V', d], and put together again."""
-    host = np.asarray(embeddings)
-    count = len(host)
-    each = -(-count // mesh.data)
-    fill = np.repeat(host[-1:], each * mesh.data - count, axis=0)
-    parts = np.concatenate([host, fill]).reshape(mesh.data, each, -1)
-    first = np.arange(mesh.data, dtype=np.int32) * each
-    made = jax.tree.map(np.asarray, build(parts, host[ids], first, temperature))
-    owner = made.best.argmax(axis=0)  # the first of several: the lowest id
-    whole = _Built(
-        *(x.reshape(-1, *x.shape[2:])[:count] for x in made[:5]),
-        peaks=made.peaks.max(axis=0),
-        best=made.best.max(axis=0),
-        tops=np.take_along_axis(made.tops, owner[None], axis=0)[0],
-    )
-    return replicate(whole, mesh)

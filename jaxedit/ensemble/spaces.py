@@ -28,11 +28,11 @@ from jaxedit import hosts
 from jaxedit.cache import default_cache
 from jaxedit.ensemble.anchors import find_anchors
 from jaxedit.ensemble.implicit import Basis
-from jaxedit.ensemble.relative import TEMPERATURE, Side, Space, join, side
+from jaxedit.ensemble.relative import TEMPERATURE, Side, Space, join, placed, side
 from jaxedit.ensemble.spelling import spell
 from jaxedit.errors import UserError
 from jaxedit.models.transformer import Transformer
-from jaxedit.sharding import Mesh, replicate
+from jaxedit.sharding import Mesh, fetch, replicate
 
 FORM = 1  # of the files; another number, other files
 ROWS = 4096  # of the embeddings, hashed at a time
@@ -81,6 +81,7 @@ def open_space(
     keep: bool = True,
     stored: bool = True,
     spelt: bool = False,
+    sharded: bool = False,
 ) -> Space:
     """The relative space of a target and a plug-in, from the cache where it is, else made and kept.
 
@@ -94,6 +95,7 @@ def open_space(
       keep: whether R is held; if not it is computed where it is needed, and nothing is on disk.
       stored: whether to read and write the cache; a GPU makes R faster than a disk gives it.
       spelt: whether the target spells the plug-in's words that are no anchors (see spelling.py).
+      sharded: whether each device holds only its columns of R, where there are several.
 
     Raises:
       UserError: nothing is in common, an embedding is missing or not finite, or a file of the
@@ -107,6 +109,7 @@ def open_space(
         temperature=temperature,
         dtype=jnp.dtype(dtype),
         keep=keep,
+        sharded=sharded,
     )
     space = join(
         anchors,
@@ -127,11 +130,19 @@ def _side(
     temperature: float,
     dtype: Any,
     keep: bool,
+    sharded: bool,
     name: str,
 ) -> Side:
     embeddings = lm.params["embed"]["tokens"]
+    embeddings = fetch(embeddings) if len(lm.mesh.devices) > 1 else embeddings
     make = functools.partial(
-        side, temperature=temperature, dtype=dtype, keep=keep, mesh=lm.mesh, name=name
+        side,
+        temperature=temperature,
+        dtype=dtype,
+        keep=keep,
+        mesh=lm.mesh,
+        sharded=sharded,
+        name=name,
     )
     if directory is None:
         return make(embeddings, ids)
@@ -142,7 +153,7 @@ def _side(
         float(temperature),
         dtype.name,
     )
-    found = load_side(directory, asked, lm.mesh)
+    found = load_side(directory, asked, lm.mesh, sharded=sharded)
     if found is not None:
         return found
     logging.info("relative space: %d words of %s by %d anchors", asked.shape[0], name, len(ids))
@@ -164,7 +175,7 @@ def embeddings_hash(embeddings: Any) -> str:
     return made.hexdigest()
 
 
-def load_side(directory: Path, label: Label, mesh: Mesh) -> Side | None:
+def load_side(directory: Path, label: Label, mesh: Mesh, *, sharded: bool = False) -> Side | None:
     """What a file holds, on the devices; None if there is none, or it is damaged.
 
     Raises:
@@ -190,7 +201,8 @@ def load_side(directory: Path, label: Label, mesh: Mesh) -> Side | None:
     if wrong is not None:
         return _damaged(path, wrong)
     names = ("peaks", "tops", "nearest")
-    return replicate(Side(arrays[MATRIX], *(arrays[name] for name in names)), mesh)
+    held = Side(arrays[MATRIX], *(arrays[name] for name in names))
+    return placed(held, mesh, sharded=sharded)
 
 
 def save_side(directory: Path, label: Label, made: Side) -> None:
@@ -204,9 +216,14 @@ def save_side(directory: Path, label: Label, made: Side) -> None:
         raise ValueError("an R that is not held has nothing to be kept")
     if not hosts.first():
         return
-    held = made._asdict()
-    held[MATRIX] = held.pop("relative")
-    arrays = {name: np.ascontiguousarray(jax.device_get(x)) for name, x in held.items()}
+    anchors = label.shape[1]  # without columns that only fill up
+    held = {
+        MATRIX: jax.device_get(made.relative)[:, :anchors],
+        "peaks": jax.device_get(made.peaks)[:anchors],
+        "tops": jax.device_get(made.tops)[:anchors],
+        "nearest": jax.device_get(made.nearest),
+    }
+    arrays = {name: np.ascontiguousarray(x) for name, x in held.items()}
     sums = {name: _sum(array) for name, array in arrays.items()}
     said = {"label": label.text(), "sums": json.dumps(sums)}
     path = label.path(directory)
