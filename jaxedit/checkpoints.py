@@ -71,14 +71,20 @@ class Checkpoints:
         self._ocp = ocp
         self._directory = directory.absolute()
         self._manager = None
-        read_only = read_only or not hosts.first()
-        if read_only and not directory.is_dir():
-            return
-        if not read_only:
+        self._read_only = read_only or not hosts.first()
+        self._keep = None if self._read_only else keep
+        if not self._read_only:
             self._directory.mkdir(parents=True, exist_ok=True)
+        self._open()
+
+    def _open(self) -> None:
+        """The manager, if there is a directory to manage."""
+        if not self._directory.is_dir():
+            return
+        ocp, read_only = self._ocp, self._read_only
         with _quiet():
             options = ocp.CheckpointManagerOptions(
-                max_to_keep=None if read_only else keep,
+                max_to_keep=self._keep,
                 create=False,
                 read_only=read_only,
                 cleanup_tmp_directories=not read_only,
@@ -100,7 +106,9 @@ class Checkpoints:
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """Steps with a whole checkpoint, ascending."""
+        """Steps with a whole checkpoint, ascending; on every process those that the first wrote."""
+        if not hosts.first():
+            self._manager.reload() if self._manager else self._open()
         return tuple(sorted(self._manager.all_steps())) if self._manager else ()
 
     def save(self, state: Any, meta: Meta) -> None:

@@ -65,15 +65,16 @@ def watch_programs() -> Programs:
     """Counts programs from now on, and logs a line for each that takes long to compile."""
     programs = Programs()
 
-    def timed(event: str, seconds: float, **what: str | int) -> None:
+    def timed(event: str, duration_secs: float, **kwargs: str | int) -> None:
         if event != COMPILED:
             return
         programs.asked += 1
-        programs.seconds += seconds
-        if seconds >= LONG:
-            logging.info("compiled %s in %.0f s", what.get("fun_name", "a program"), seconds)
+        programs.seconds += duration_secs
+        if duration_secs >= LONG:
+            name = kwargs.get("fun_name", "a program")
+            logging.info("compiled %s in %.0f s", name, duration_secs)
 
-    def happened(event: str, **_: str | int) -> None:
+    def happened(event: str, **kwargs: str | int) -> None:
         programs.found += event == FOUND
 
     jax.monitoring.register_event_duration_secs_listener(timed)

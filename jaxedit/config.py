@@ -41,10 +41,13 @@ class MeshConfig:
     Attributes:
         data: shares that rows are split into; None takes as many as there are devices for.
         model: devices that share one copy of the parameters.
+        solve: where the float64 sums of least-squares editors are kept and solved: on the "device",
+            or in the memory of the "host" where they are too large for it.
     """
 
     data: int | None = None
     model: int = 1
+    solve: str = "device"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "bfloat16")
 ORDERS = ("file", "shuffled")
+PLACES = ("device", "host")
 SPLITS = ("train", "validation", "test")
 
 
@@ -24,6 +25,7 @@ def check(config: RunConfig) -> None:
         UserError: naming the flag.
     """
     _one_of(config.dtype, DTYPES, "--config.dtype")
+    _one_of(config.mesh.solve, PLACES, "--config.mesh.solve")
     _one_of(config.facts.order or "file", ORDERS, "--config.facts.order")
     _one_of(config.facts.split or "train", SPLITS, "--config.facts.split")
     _one_of(config.fit.split or "train", SPLITS, "--config.fit.split")
@@ -56,6 +58,7 @@ def check(config: RunConfig) -> None:
         **{f"arms.{arm.name}.batch": arm.batch for arm in config.arms},
         **{f"arms.{arm.name}.cases": arm.cases for arm in config.arms},
         "mesh.data": config.mesh.data,
+        "mesh.model": config.mesh.model,
     }
     for name, value in positive.items():
         if value is not None and value < 1:

@@ -48,7 +48,7 @@ from jaxedit.progress import progress
 from jaxedit.results import ArmFiles, read_config
 from jaxedit.runner import kept_contexts, read_loaded
 from jaxedit.serving import ensembles, open_target, taught
-from jaxedit.sharding import make_mesh
+from jaxedit.sharding import make_mesh, solving
 from jaxedit.typed import suggestion
 
 
@@ -118,7 +118,9 @@ def restore(
         raise UserError(f"{directory}: holds no checkpoint yet; let the run get to its first one")
     check_owner(found.meta, experiment.meta(arm, found.meta.step), directory)
     editor = experiment.editor(arm, open_resources(experiment, kept_contexts(workdir)))
-    return editor.bind(experiment.lm, editor.restore(experiment.lm, found.state)), found.meta.step
+    with solving(experiment.config.mesh.solve):
+        state = editor.restore(experiment.lm, found.state)
+        return editor.bind(experiment.lm, state), found.meta.step
 
 
 def of_run(

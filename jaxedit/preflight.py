@@ -6,9 +6,10 @@ it makes, with prompts of `TOKENS` tokens. Compilers fuse and copy, so take it a
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -21,8 +22,9 @@ from jaxedit.ensemble.plug_batches import Training
 from jaxedit.errors import UserError
 from jaxedit.experiment import ONCEEDIT, arm_settings, is_plugin
 from jaxedit.models import ModelConfig, param_shapes
-from jaxedit.models.families import read_config
+from jaxedit.models.families import read_config, split_axis
 from jaxedit.models.loading import EMBEDDED, load_config, resolve
+from jaxedit.models.placement import bytes_per_device
 from jaxedit.preflight_ensemble import WIDE, gated, parameter_count, serving_parts, training_parts
 
 TOKENS = 64  # of a prompt with its prefix, rounded up to a bucket
@@ -36,13 +38,14 @@ GIB = 1024**3
 
 @dataclass(frozen=True)
 class Part:
-    """Bytes of one part, on one device or on disk.
+    """Bytes of one part, on one device, on a host or on disk.
 
     Attributes:
         name: what it is.
         size: bytes.
         phase: "always", "statistics", "editing", "edited" (from then on), "serving" (a plug-in in
-            one of its targets), or "disk" (each checkpoint).
+            one of its targets), "host" (in a process's own memory), or "disk" (each checkpoint,
+            which passes through the host).
     """
 
     name: str
@@ -64,6 +67,11 @@ class Estimate:
         later = max(self._total("editing"), self._total("serving"))
         return self._total("always") + max(self._total("statistics"), edited + later)
 
+    @property
+    def host(self) -> int:
+        """Bytes of a process's own memory: what is kept there, and a checkpoint on its way."""
+        return self._total("host") + self._total("disk")
+
     def _total(self, phase: str) -> int:
         return sum(part.size for part in self.parts if part.phase == phase)
 
@@ -73,13 +81,15 @@ class Estimate:
         rows = [
             f"{part.name:<{width}}  {_human(part.size):>10}  {part.phase}" for part in self.parts
         ]
+        host = f"{'on the host':<{width}}  {_human(self.host):>10}"
         peak = f"{'peak on one device':<{width}}  {_human(self.peak):>10}  (arm {self.arm})"
-        return [*rows, peak]
+        return [*rows, host, peak]
 
     def to_dict(self) -> dict[str, object]:
         """JSON-able."""
         parts = [{"name": p.name, "bytes": p.size, "phase": p.phase} for p in self.parts]
-        return {"arm": self.arm, "peak_bytes": self.peak, "parts": parts}
+        held = {"peak_bytes": self.peak, "host_bytes": self.host}
+        return {"arm": self.arm, **held, "parts": parts}
 
 
 def known_shape(model: str, flag: str = "model") -> ModelConfig:
@@ -120,25 +130,66 @@ def estimate(
     return max(found, key=lambda item: item.peak)
 
 
-def refuse_if_too_large(needed: Estimate, available: int | None) -> None:
+def remedies(
+    run: RunConfig, model: ModelConfig, targets: Mapping[str, ModelConfig] | None, devices: int
+) -> Iterator[tuple[str, Estimate]]:
+    """Settings that need less memory, as flags, with what they need; the mildest first.
+
+    Args:
+        run: the run.
+        model: as for `estimate`.
+        targets: as for `estimate`.
+        devices: that the run has.
+    """
+    widths = ["float32", "bfloat16"] if run.dtype == "float32" else [run.dtype]
+    splits = [n for n in range(run.mesh.model, devices + 1) if devices % n == 0]
+    places = ["device", "host"] if run.mesh.solve == "device" else [run.mesh.solve]
+    for split, place, dtype in itertools.product(splits, places, widths):
+        mesh = replace(run.mesh, data=None, model=split, solve=place)
+        told = {
+            f"--config.dtype={dtype}": dtype != run.dtype,
+            f"--config.mesh.model={split}": split != run.mesh.model,
+            f"--config.mesh.solve={place}": place != run.mesh.solve,
+        }
+        flags = " ".join(flag for flag, changed in told.items() if changed)
+        if flags:
+            yield flags, estimate(replace(run, dtype=dtype, mesh=mesh), model, targets)
+
+
+def refuse_if_too_large(
+    needed: Estimate,
+    available: int | None,
+    host: int | None = None,
+    ways: Callable[[], Iterable[tuple[str, Estimate]]] = tuple,
+) -> None:
     """Stops a run that cannot fit before it loads anything.
 
     Args:
         needed: the estimate.
         available: bytes of one device; None if it does not say.
+        host: bytes of the machine's own memory; None if unknown, or counted as the device's.
+        ways: gives other settings, with what they need.
 
     Raises:
         UserError: with the largest part and what to change.
     """
+    if host is not None and needed.host > host:
+        raise UserError(
+            f"the run keeps about {_human(needed.host)} in the memory of a machine that has "
+            f"{_human(host)}: try fewer --config.layers, or a larger machine"
+        )
     if available is None or needed.peak <= available:
         return
-    largest = max(
-        (part for part in needed.parts if part.phase != "disk"), key=lambda part: part.size
+    fitting = (flags for flags, other in ways() if other.peak <= available)
+    way = next(fitting, None)
+    there = (part for part in needed.parts if part.phase not in ("disk", "host"))
+    largest = max(there, key=lambda part: part.size)
+    advice = (
+        "try fewer --config.layers, or larger or more devices" if way is None else f"{way} would do"
     )
     raise UserError(
         f"the run needs about {_human(needed.peak)} on a device that has {_human(available)}; "
-        f"the largest part is {largest.name} ({_human(largest.size)}): try "
-        "--config.dtype=bfloat16, fewer --config.layers, or a larger device"
+        f"the largest part is {largest.name} ({_human(largest.size)}): {advice}"
     )
 
 
@@ -147,6 +198,15 @@ def available_memory() -> int | None:
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("bytes_limit")
+    return _machine_memory()
+
+
+def host_memory() -> int | None:
+    """Bytes of the machine; None where its CPU is the device, which `available_memory` counts."""
+    return None if jax.local_devices()[0].platform == "cpu" else _machine_memory()
+
+
+def _machine_memory() -> int:
     return min(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), _cgroup_limit())
 
 
@@ -168,13 +228,23 @@ def _of_arm(run: RunConfig, model: ModelConfig, arm: ArmConfig) -> tuple[Part, .
     if "block" in settings.get("modules", ()):
         kernel = 2 * kernel + 4 * model.d_model**2
     square = model.d_ff**2 * DOUBLE * len(layers)
+    share = _share(model, run)
+    slice_ = max(leaf.size for leaf in jax.tree.leaves(param_shapes(model))) * width // share
     needs_statistics = "statistics" in fields(arm.method)
     state = _editor_state(arm.method, kernel * len(layers), square)
+    solved = "host" if run.mesh.solve == "host" else None
     return (
-        Part("parameters", _parameters(model, run.dtype), "always"),
-        Part("edited leaves, float32, old and new", 2 * kernel * 4 * len(layers), "edited"),
-        *(Part(name, size, "edited") for name, size in state.items()),
-        *(_solving(square) if needs_statistics else ()),
+        Part("parameters", _parameters(model, run), "always"),
+        Part(
+            "edited leaves, float32, old and new", 2 * kernel * 4 * len(layers) // share, "edited"
+        ),
+        *(
+            Part(name, size, (solved if "float64" in name else None) or "edited")
+            for name, size in state.items()
+        ),
+        *(_solving(square, solved) if needs_statistics else ()),
+        *((Part("statistics, float64", square, "host"),) if needs_statistics else ()),
+        Part("a slice of the weights, while loading", slice_, "host"),
         Part("activations of values or training", _values(model, layers, width), "editing"),
         Part("scores: logits and key-value cache", _scores(run, model, width), "editing"),
         Part(
@@ -190,7 +260,7 @@ def _of_plugin(run: RunConfig, plug: ModelConfig, training: Training) -> tuple[P
     whole = WIDE * parameter_count(plug)
     width = jnp.dtype(run.dtype).itemsize
     return (
-        Part("parameters", _parameters(plug, run.dtype), "always"),
+        Part("parameters", _parameters(plug, run), "always"),
         Part("all parameters as edited, float32", whole, "edited"),
         *(Part(n, size, "editing") for n, size in training_parts(plug, training, TOKENS).items()),
         Part("scores: logits and key-value cache", _scores(run, plug, width), "editing"),
@@ -201,24 +271,30 @@ def _of_plugin(run: RunConfig, plug: ModelConfig, training: Training) -> tuple[P
 def _served(run: RunConfig, name: str, target: ModelConfig, plug: ModelConfig) -> tuple[Part, ...]:
     """One target with the plug-in; targets are there one after another."""
     both = sum(_scores(run, shape, jnp.dtype(run.dtype).itemsize) for shape in (target, plug))
-    devices = (run.mesh.data or jax.local_device_count()) if run.ensemble.sharded else 1
+    data = run.mesh.data or jax.device_count() // run.mesh.model
+    devices = data if run.ensemble.sharded else 1
     held = serving_parts(name, target, plug, devices)
     return (
-        Part(f"parameters of {name}", _parameters(target, run.dtype), "serving"),
+        Part(f"parameters of {name}", _parameters(target, run), "serving"),
         *(Part(n, size, "serving") for n, size in held.items()),
         Part(f"asking {name}: logits and both key-value caches", both, "serving"),
     )
 
 
-def _parameters(model: ModelConfig, dtype: str) -> int:
-    leaves = jax.tree.leaves(param_shapes(model, jnp.dtype(dtype)))
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+def _parameters(model: ModelConfig, run: RunConfig) -> int:
+    return bytes_per_device(model, run.mesh.model, jnp.dtype(run.dtype))
 
 
-def _solving(squares: int) -> tuple[Part, Part]:
+def _share(model: ModelConfig, run: RunConfig) -> int:
+    """Devices that share an edited kernel."""
+    path = ("layers_0", "mlp", "down", "kernel")
+    return 1 if split_axis(model, path, run.mesh.model) is None else run.mesh.model
+
+
+def _solving(squares: int, place: str | None) -> tuple[Part, Part]:
     return (
         Part("statistics, sums of a batch and of all", 2 * squares, "statistics"),
-        Part("lambda C and its factor, float64", 2 * squares, "editing"),
+        Part("lambda C and its factor, float64", 2 * squares, place or "editing"),
     )
 
 

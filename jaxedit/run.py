@@ -9,8 +9,10 @@ The same command given again goes on where the run stopped.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+import jax
 from absl import flags, logging
 
 from jaxedit import cli
@@ -25,7 +27,14 @@ from jaxedit.experiment import (
 )
 from jaxedit.ledger import locked, refuse_if_busy
 from jaxedit.models.loading import load_config, resolve
-from jaxedit.preflight import available_memory, estimate, known_shape, refuse_if_too_large
+from jaxedit.preflight import (
+    available_memory,
+    estimate,
+    host_memory,
+    known_shape,
+    refuse_if_too_large,
+    remedies,
+)
 from jaxedit.report import text_table, write_report
 from jaxedit.runner import (
     check_checkpoints,
@@ -46,8 +55,10 @@ def run(config: RunConfig, workdir: Path) -> None:
     refuse_if_busy(workdir)
     check_workdir(workdir, config)
     targets = {name: load_config(resolve(name)) for name in config.ensemble.targets}
-    needed = estimate(config, load_config(resolve(config.model)), targets)
-    refuse_if_too_large(needed, available_memory())
+    model = load_config(resolve(config.model))
+    needed = estimate(config, model, targets)
+    ways = partial(remedies, config, model, targets, jax.device_count())
+    refuse_if_too_large(needed, available_memory(), host_memory(), ways)
     experiment = open_experiment(config)
     check_checkpoints(workdir, experiment)
     resources = open_resources(experiment, kept_contexts(workdir))

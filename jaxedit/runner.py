@@ -33,6 +33,7 @@ from jaxedit.progress import progress
 from jaxedit.results import ArmFiles, along_scores, arm_result
 from jaxedit.schedule import schedule
 from jaxedit.serving import serve
+from jaxedit.sharding import solving
 
 
 def check_workdir(workdir: Path, config: RunConfig) -> None:
@@ -144,7 +145,8 @@ def run_arm(workdir: Path, experiment: Experiment, arm: ArmConfig, resources: Re
         files.directory.mkdir(exist_ok=True)
     editor = experiment.editor(arm, resources)
     keep = experiment.config.keep_checkpoints
-    with Checkpoints(files.checkpoints, keep=keep) as checkpoints:
+    place = solving(experiment.config.mesh.solve)
+    with place, Checkpoints(files.checkpoints, keep=keep) as checkpoints:
         state, step = _start(experiment, arm, editor, checkpoints, files)
         state = _edit_on(experiment, arm, editor, checkpoints, files, state, step)
         _write_answers(files.after_all, _final_answers(experiment, arm, editor, files, state))

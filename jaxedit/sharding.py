@@ -12,7 +12,8 @@ of a batch is the same.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,6 +130,20 @@ def fetch(tree: Tree) -> Tree:
         return np.asarray(x)
 
     return jax.tree.map(whole, tree)
+
+
+@contextmanager
+def solving(place: str) -> Iterator[None]:
+    """What is not on the mesh, such as the float64 sums of an editor, is kept and computed there.
+
+    Args:
+      place: "device", the first one, or "host", by its CPU.
+    """
+    if place == "device":
+        yield
+        return
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        yield
 
 
 def data_parallel(

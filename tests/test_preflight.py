@@ -12,7 +12,14 @@ from jaxedit.ensemble.plug_training import begin
 from jaxedit.ensemble.plugin import Plugin
 from jaxedit.errors import UserError
 from jaxedit.models import param_shapes
-from jaxedit.preflight import Estimate, Part, estimate, known_shape, refuse_if_too_large
+from jaxedit.preflight import (
+    Estimate,
+    Part,
+    estimate,
+    known_shape,
+    refuse_if_too_large,
+    remedies,
+)
 from jaxedit.preflight_ensemble import parameter_count, training_parts
 from jaxedit.run import dry_run
 from tests.test_configs import published
@@ -141,3 +148,25 @@ def test_fine_tuning_whole_is_counted_as_it_is_kept():
 def test_a_target_of_unknown_shape_is_refused_by_its_flag():
     with pytest.raises(UserError, match=r"--config\.ensemble\.targets=someone/some-model"):
         known_shape("someone/some-model", "ensemble.targets")
+
+
+def test_a_large_model_on_several_devices():
+    """Llama-3-70B: what one device needs, and which setting would make it fit."""
+    raw = {**published("d4s_llama2"), "model": "meta-llama/Meta-Llama-3-70B", "dtype": "float32"}
+    config = run_config({**raw, "layers": (6, 7, 8)})
+    model = known_shape(config.model)
+    needed = estimate(config, model)
+    ways = dict(remedies(config, model, None, 8))
+    assert next(iter(ways)) == "--config.dtype=bfloat16"
+    assert needed.peak > ways["--config.mesh.model=2"].peak > ways["--config.mesh.model=8"].peak
+    sizes = by_name(ways["--config.dtype=bfloat16 --config.mesh.model=8"])
+    assert sizes["parameters"] == pytest.approx(70_553_706_496 * 2 / 8 / GIB, rel=1e-3)
+    h200 = 141 * 10**9
+    fits = [flags for flags, other in ways.items() if other.peak <= h200]
+    with pytest.raises(UserError) as caught:
+        refuse_if_too_large(needed, h200, ways=ways.items)
+    assert str(caught.value).endswith(f"{fits[0]} would do")
+    with pytest.raises(UserError, match="larger or more devices"):
+        refuse_if_too_large(needed, 10**9, ways=ways.items)
+    with pytest.raises(UserError, match=r"memory of a machine that has .* fewer --config.layers"):
+        refuse_if_too_large(needed, None, host=10**9)

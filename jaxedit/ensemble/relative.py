@@ -159,8 +159,9 @@ def side(
         made = replicate(made, many)
     if not keep:
         kept = made.scale, made.top, made.total, made.nearest
-        whole = jnp.asarray(embeddings), jnp.asarray(ids)
-        basis = Basis(*(whole if many is None else replicate(whole, many)), *kept)
+        words, own = jnp.asarray(embeddings), jnp.asarray(ids)
+        words, own = (words, own) if many is None else replicate((words, own), many)
+        basis = Basis(words, own, *kept)
         return Side(basis, made.peaks, made.tops, made.nearest)
     return Side(made.matrix, made.peaks, made.tops, made.nearest)
 
