@@ -19,7 +19,7 @@ from absl import logging
 
 from jaxedit import driver, hosts
 from jaxedit.checkpoints import Checkpoints, check_owner
-from jaxedit.config import ArmConfig, RunConfig, to_dict
+from jaxedit.config import ArmConfig, RunConfig, run_config, to_dict
 from jaxedit.data.datasets import Loaded
 from jaxedit.data.fact import Case, Fact
 from jaxedit.editors import Editor
@@ -47,13 +47,21 @@ def check_workdir(workdir: Path, config: RunConfig) -> None:
         return
     theirs, ours = (
         {name: value for name, value in told.items() if name != "mesh"}
-        for told in (read_json(path)["config"], to_dict(config))
+        for told in (_as_today(read_json(path)["config"]), to_dict(config))
     )
     for name in _differences(theirs, ours):
         raise UserError(
             f"--workdir={workdir}: holds a run with another {name}; give another --workdir, "
             "or the config that it was made with"
         )
+
+
+def _as_today(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A kept config with the settings that have come since, at their defaults."""
+    try:
+        return to_dict(run_config(raw))
+    except UserError:  # of a setting that is no more: the comparison names it
+        return raw
 
 
 def check_checkpoints(workdir: Path, experiment: Experiment) -> None:

@@ -24,6 +24,7 @@ from jaxedit.metrics.records import OURS
 from jaxedit.models.loading import load_model, save_hf
 from jaxedit.report import write_report
 from jaxedit.run import run
+from jaxedit.runner import check_workdir
 from tests.tiny_run import raw_config, write_inputs
 
 RECORDS = ("metrics.jsonl", "generations.jsonl", "after_all.jsonl")
@@ -258,6 +259,14 @@ def test_another_config_is_refused(inputs: Path, finished: Path):
     with pytest.raises(UserError, match="holds a run with another checkpoint_every"):
         run(config, finished)
     assert tree(finished) == before
+
+
+def test_a_run_from_before_a_setting_was_there_goes_on(finished: Path, tmp_path: Path):
+    workdir = shutil.copytree(finished, tmp_path / "older")
+    kept = json.loads((workdir / "config.json").read_text())
+    del kept["config"]["ensemble"], kept["config"]["mesh"]
+    (workdir / "config.json").write_text(json.dumps(kept))
+    check_workdir(workdir, run_config(json.loads((finished / "config.json").read_text())["config"]))
 
 
 def test_a_checkpoint_of_another_model_is_refused(finished: Path, tmp_path: Path):
