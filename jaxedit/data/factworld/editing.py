@@ -26,6 +26,41 @@ def method_settings(layer: int) -> dict[str, dict[str, Any]]:
     }
 
 
+def hyper_settings(*modules: str) -> dict[str, dict[str, Any]]:
+    """How MEND and MALMEN train and edit models of eight blocks; see their editors.
+
+    On the tuning pool MEND's single edits, and ten in sequence or in one batch, reach nine tokens in
+    ten and more, in other words too; a hundred leave nothing of the model, either way. MALMEN keeps
+    nine in ten of a hundred in one batch, and three quarters where they come ten by ten.
+
+    Args:
+        modules: the linears of the MLP, which MEND edits.
+    """
+    training = {
+        "learning_rate": 1e-4,
+        "final_share": 0.1,
+        "validate_every": 50,
+        "validation": 0.05,
+    }
+    shared = {"rank": 96, "remat": False}
+    mend = {
+        **shared,
+        "layers": [3, 4, 5],
+        "modules": list(modules),
+        "rate": -1e-3,
+        "edit_weight": 1.0,
+        "training": {**training, "steps": 600, "batch": 4, "accumulate": 1},
+    }
+    malmen = {
+        **shared,
+        "layers": [5, 6, 7],
+        "rate": 3e-3,
+        "rates_learning_rate": 3e-4,
+        "training": {**training, "steps": 200, "batch": 16, "clip": 1.0},
+    }
+    return {"mend": mend, "malmen": malmen}
+
+
 def plug_in_settings() -> dict[str, Any]:
     """How OnceEdit trains the shipped plug-in; see `jaxedit.ensemble.plug_batches.Training`.
 
