@@ -79,3 +79,22 @@ def plug_in_settings() -> dict[str, Any]:
         "end_of_text": True,
         "learn_unrelated": True,
     }
+
+
+def codebook_settings(grace: int, defer: int) -> dict[str, dict[str, Any]]:
+    """How GRACE and DEFER edit, each behind the down-projection of a layer of its own.
+
+    On the tuning pool (100 edits of the GPT-J) GRACE reaches 99 % of the edits, none of their
+    paraphrases and moves no neighbour. Above the layers named, a value reaches an answer's later
+    tokens less surely; below them, the ends of prompts about different subjects are too alike. The
+    radius is the published one. Six times as large, a ball takes in a tenth of the paraphrases, too;
+    a layer further up, twelve times as large, a third, and there one edit in ten fails.
+
+    Args:
+        grace: the layer of GRACE.
+        defer: the layer of DEFER.
+    """
+    return {
+        "grace": {"layers": [grace], "steps": 100, "stop_below": 0.05},
+        "defer": {"layers": [defer], "learning_rate": 2e-3},
+    }
