@@ -87,7 +87,7 @@ def codebook_settings(grace: int, defer: int) -> dict[str, dict[str, Any]]:
     On the tuning pool (100 edits of the GPT-J) GRACE reaches 99 % of the edits, none of their
     paraphrases and moves no neighbour. Above the layers named, a value reaches an answer's later
     tokens less surely; below them, the ends of prompts about different subjects are too alike. The
-    radius is the published one. Six times as large, a ball takes in a tenth of the paraphrases, too;
+    radius is the published one. Six times as large, a ball takes in a tenth of the paraphrases;
     a layer further up, twelve times as large, a third, and there one edit in ten fails.
 
     Args:
