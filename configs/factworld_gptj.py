@@ -13,7 +13,7 @@ split in another order); tokenizer, batches, updates and schedule are those of t
 
 from ml_collections import ConfigDict
 
-from jaxedit.data.factworld.editing import method_settings
+from jaxedit.data.factworld.editing import codebook_settings, hyper_settings, method_settings
 
 
 def get_config() -> ConfigDict:
@@ -70,6 +70,8 @@ def get_config() -> ConfigDict:
         },
         "methods": {
             **method_settings(layer=2),
+            **codebook_settings(grace=4, defer=6),
+            **hyper_settings("mlp.up", "mlp.down"),
             "kn": {
                 "layers": [4, 5, 6, 7],
                 "threshold": 0.4,

@@ -8,7 +8,7 @@ to a key-value head) and a tokenizer laid out as Llama-2's.
 
 from ml_collections import ConfigDict
 
-from jaxedit.data.factworld.editing import method_settings
+from jaxedit.data.factworld.editing import codebook_settings, hyper_settings, method_settings
 
 
 def get_config() -> ConfigDict:
@@ -64,6 +64,8 @@ def get_config() -> ConfigDict:
         },
         "methods": {
             **method_settings(layer=2),
+            **codebook_settings(grace=5, defer=6),
+            **hyper_settings("mlp.gate", "mlp.up", "mlp.down"),
             "kn": {
                 "threshold": 0.15,
                 "rule": "original",

@@ -7,7 +7,7 @@ It is there to be edited once and to help other models out, so it must know the 
 
 from ml_collections import ConfigDict
 
-from jaxedit.data.factworld.editing import method_settings, plug_in_settings
+from jaxedit.data.factworld.editing import codebook_settings, method_settings, plug_in_settings
 
 
 def get_config() -> ConfigDict:
@@ -63,6 +63,7 @@ def get_config() -> ConfigDict:
         },
         "methods": {
             **method_settings(layer=1),
+            **codebook_settings(grace=3, defer=3),
             "onceedit": {"training": plug_in_settings()},
         },
     }

@@ -191,7 +191,8 @@ class Retrieval:
     def _needed(self, what: str) -> tuple[Fact, ...]:
         if not self.demonstrations:
             raise UserError(
-                f"{what} needs demonstrations, facts that are not edited; pass demonstrations="
+                f"{what} needs demonstrations, facts that are not edited; pass demonstrations=, "
+                "or do without: a number or None for threshold, for ike shown=0"
             )
         return self.demonstrations
 

@@ -107,6 +107,13 @@ def _linears(module: str, first: int, last: int) -> tuple[str, ...]:
     return tuple(f"layers_{layer}/{module}" for layer in range(first, last + 1))
 
 
+def _rewriting(first: int, last: int, *modules: str, **more: Any) -> Fields:
+    return {"layers": tuple(range(first, last + 1)), "modules": modules, **more}
+
+
+_PLAIN_MLP, _GATED_MLP = ("mlp.up", "mlp.down"), ("mlp.gate", "mlp.up", "mlp.down")
+_RLEDIT: Fields = {"rank": 1024, "blocks": 4, "local_weight": 0.6}  # MALMEN as RLEdit compares it
+
 PUBLISHED: Table = {
     "ft": _FT,
     "ft_l": {
@@ -157,6 +164,18 @@ PUBLISHED: Table = {
         ),
         MISTRAL: _ultra((29, 30), "mlp.down"),
         QWEN: _ultra(tuple(range(18, 27)), "mlp.gate", "mlp.up"),
+    },
+    "mend": {
+        GPT_J: _rewriting(25, 27, *_PLAIN_MLP),
+        LLAMA_2: _rewriting(29, 31, *_GATED_MLP),
+        MISTRAL: _rewriting(29, 31, *_GATED_MLP),
+        QWEN: _rewriting(25, 27, *_GATED_MLP),
+    },
+    "malmen": {
+        GPT2_XL: _rewriting(42, 47, "mlp.down"),
+        GPT_J: _rewriting(22, 27, "mlp.down"),
+        LLAMA_3: _rewriting(22, 30, "mlp.gate", "mlp.up", **_RLEDIT),
+        MISTRAL: _rewriting(17, 18, "mlp.down", **_RLEDIT),
     },
     "retrieval": {},
     "ike": {},  # 32 demonstrations: the editor's default

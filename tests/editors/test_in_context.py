@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from jaxedit import api
+from jaxedit.config import base, run_config
 from jaxedit.data.fact import Fact, Question
 from jaxedit.editors.editor import take
 from jaxedit.editors.ike import Ike, demonstration, kinds_of
 from jaxedit.editors.in_context import Retrieval
 from jaxedit.errors import UserError
+from jaxedit.experiment import arm_settings
+from jaxedit.preflight import known_shape
 from tests.tiny import tiny_facts, tiny_model
 
 FAR = "Repeat: red blue green. red blue"
@@ -181,6 +184,23 @@ def test_three_lines(tmp_path):
     assert made.model.front(asked)[1:] == [said, ""]
     with pytest.raises(UserError, match="changes no weights"):
         made.export(tmp_path / "exported")
+
+
+def test_a_run_needs_no_layers_and_wraps_facts_as_prompts():
+    raw = base().to_dict() | {"model": "EleutherAI/gpt-j-6b"}
+    raw["facts"]["source"] = "zsre"
+    raw["arms"] = {"ike": {"method": "ike"}, "near": {"method": "retrieval", "threshold": 0.5}}
+    config = run_config(raw)
+    for arm in config.arms:
+        settings = arm_settings(config, arm, known_shape(config.model))
+        assert settings == {"layers": (), **arm.settings}
+    raw["arms"]["near"]["layers"] = (99,)
+    config = run_config(raw)
+    assert arm_settings(config, config.arms[1], known_shape(config.model))["layers"] == ()
+    raw["arms"] = {"ike": {"method": "ike", "format": "Q: {}"}}
+    config = run_config(raw)
+    with pytest.raises(UserError, match=r"arms\.ike\.format: no such setting"):
+        arm_settings(config, config.arms[0], known_shape(config.model))
 
 
 def test_what_makes_no_sense_is_refused():
