@@ -27,6 +27,7 @@ MODELS = {  # short name: the key of the published settings, and the model
     "llama2": (LLAMA_2, "meta-llama/Llama-2-7b-hf"),
     "llama3": (LLAMA_3, "meta-llama/Meta-Llama-3-8B"),
     "mistral": (MISTRAL, "mistralai/Mistral-7B-v0.1"),
+    "mistral0.3": (MISTRAL, "mistralai/Mistral-7B-v0.3"),
     "qwen2.5": (QWEN, "Qwen/Qwen2.5-7B-Instruct"),
 }
 

@@ -1,12 +1,13 @@
 """Every shipped config is whole, and the published ones say what was published."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jaxedit import cli
-from jaxedit.config import RunConfig, arms, base, run_config
+from jaxedit.config import MeshConfig, RunConfig, arms, base, run_config
 from jaxedit.data.datasets import DATASETS
 from jaxedit.editors.published import PUBLISHED
 from jaxedit.editors.settings import settings_for
@@ -83,6 +84,22 @@ def test_onceedit_refuses_what_the_paper_does_not_have():
     for target in ("llama2", "gptj"):
         with pytest.raises(UserError, match="give a data set and a plug-in"):
             published(f"onceedit_{target}:zsre,gpt2")
+
+
+def test_a_model_larger_than_a_device():
+    config = run_config(published("d4s_llama3_70b"))
+    needed = estimate(config, known_shape(config.model))
+    assert needed.peak < 80 * 2**30 < needed.host  # a GPU's, and a node's
+    alone = dataclasses.replace(config, mesh=MeshConfig(solve="host"))
+    assert estimate(alone, known_shape(config.model)).peak > 141 * 10**9
+
+
+def test_both_mistrals_have_the_published_settings():
+    first, third = (run_config(published(f"published:d4s,mistral{v}")) for v in ("", "0.3"))
+    shapes = [known_shape(config.model) for config in (first, third)]
+    assert [shape.sliding_window for shape in shapes] == [4096, None]
+    settings = [arm_settings(c, c.arms[0], s) for c, s in zip((first, third), shapes, strict=True)]
+    assert settings[0] == settings[1]
 
 
 def test_what_was_not_published_is_not_made_up():
