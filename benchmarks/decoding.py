@@ -25,13 +25,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
-from pairs import PAIRS, Pair, tokenizer
+from pairs import PAIRS, Pair, own_entries, tokenizer
 
 from jaxedit.ensemble.anchors import find_anchors
 from jaxedit.ensemble.certificate import LADDER, Bounds, bounds_of
 from jaxedit.ensemble.decode import Parts, Rules, decode_ids
 from jaxedit.ensemble.fusion import Decision, Fusion
-from jaxedit.ensemble.implicit import rows
 from jaxedit.ensemble.plugin import Plugin, with_gate
 from jaxedit.ensemble.relative import Space, make_space
 from jaxedit.ensemble.sync import Sync
@@ -211,13 +210,7 @@ def bench(name: str) -> None:
     """One pair's rows of the table."""
     whole = pair_of(name)
     asked = prompts(PAIRS[name])
-    own = [
-        float(rows(r, ids[:200])[np.arange(200), np.arange(200)].mean())
-        for r, ids in (
-            (whole.space.main, whole.space.anchors.main),
-            (whole.space.plug, whole.space.anchors.plug),
-        )
-    ]
+    own = own_entries(whole.space)
 
     def line(way: str, entropy: str, took: Took, told: str = "-") -> None:
         ratios = took.cpu / base.cpu, took.cpu / both[1], took.clock / both[0]

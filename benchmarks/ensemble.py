@@ -9,8 +9,9 @@ power of the rank, chosen so that the entropy is the one asked for; words have r
 the two models without regard to each other (the hard case); alpha is uniform.
 
 Timed is all that comes between the two models' logits and the token: both softmaxes, the gate's
-mask, fusion and search. The models themselves are not run. A call is one decoding step of all
-texts; means of processor time, which other programs disturb least, and medians by the clock.
+mask, fusion and search. The models themselves are not run (decoding.py runs them). A call is one
+decoding step of all texts; means of processor time, which other programs disturb least, and medians
+by the clock.
 """
 
 import os
@@ -21,18 +22,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from absl import app, flags
+from pairs import PAIRS, own_entries
 
 from jaxedit.ensemble.anchors import Anchors
 from jaxedit.ensemble.certificate import LADDER, bounds_of
 from jaxedit.ensemble.fusion import Decision, Fusion, decide
 from jaxedit.ensemble.relative import Space, make_space
 
-PAIRS = {  # V_l, V_s, A with TinyLlama and the gate as the plug-in
-    "llama2": (32000, 32001, 31999),
-    "gptj": (50400, 32001, 17830),
-}
-
-PAIR = flags.DEFINE_enum("pair", "llama2", [*PAIRS, "small"], "vocabulary sizes")
+PAIR = flags.DEFINE_enum("pair", "llama2", [*PAIRS], "vocabulary sizes")
 WIDTH = flags.DEFINE_integer("width", 384, "of the embeddings, both models'")
 DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "R is stored in")
 ENTROPY = flags.DEFINE_list("entropy", ["0.5", "2", "4"], "of what each model says, nats")
@@ -56,18 +53,14 @@ class Took(NamedTuple):
     cpu: float
 
 
-def sizes(pair: str) -> tuple[int, int, int]:
-    return PAIRS.get(pair, (1200, 1000, 800))
-
-
 def space(pair: str, width: int, dtype: str, *, keep: bool = True) -> Space:
     """Random embeddings; each anchor is some word of both."""
-    words, plug_words, common = sizes(pair)
+    words, plug_words, common = PAIRS[pair]
     rng = np.random.default_rng(0)
     ids = [np.sort(rng.permutation(n)[:common]).astype(np.int32) for n in (words, plug_words)]
-    embeddings = [rng.standard_normal((n, width), np.float32) for n in (words, plug_words)]
+    theirs, own = (rng.standard_normal((n, width), np.float32) for n in (words, plug_words))
     anchors = Anchors(ids[0], ids[1], tuple(map(str, range(common))), "deepen")
-    return make_space(*embeddings, anchors, dtype=dtype, keep=keep)
+    return make_space(theirs, own, anchors, dtype=dtype, keep=keep)
 
 
 def falling(words: int, entropy: float) -> np.ndarray:
@@ -85,7 +78,7 @@ def falling(words: int, entropy: float) -> np.ndarray:
 
 def said(pair: str, entropy: float, texts: int, steps: int) -> Iterator[Said]:
     rng = np.random.default_rng(1)
-    words, plug_words, _ = sizes(pair)
+    words, plug_words, _ = PAIRS[pair]
     scores = falling(words, entropy), falling(plug_words, entropy)
     for _ in range(steps):
         target, plug = (np.stack([rng.permutation(x) for _ in range(texts)]) for x in scores)
@@ -107,7 +100,7 @@ def run(way: Callable[..., Decision], steps: list[Said]) -> tuple[Took, list[Dec
 
 def ways(pair: str, whole: Space, bare: Space) -> dict[str, tuple[Callable[..., Decision], int]]:
     """How to decode, and for how many steps it is timed."""
-    gate = sizes(pair)[1] - 1
+    gate = PAIRS[pair].plug_words - 1
 
     def way(fusion: Fusion, where: Space, bounds: Any = None) -> Callable[..., Decision]:
         compiled = jax.jit(decide, static_argnums=0, static_argnames="gate_id")
@@ -136,13 +129,10 @@ def shares(decisions: list[Decision]) -> str:
 
 def main(_: list[str]) -> None:
     pair, texts = PAIR.value, TEXTS.value
-    words, plug_words, common = sizes(pair)
+    words, plug_words, common = PAIRS[pair]
     whole = space(pair, WIDTH.value, DTYPE.value)
     bare = space(pair, WIDTH.value, DTYPE.value, keep=False)
-    own = [
-        float(np.mean([np.float32(r[i, j]) for j, i in enumerate(ids[:200])]))
-        for r, ids in ((whole.main, whole.anchors.main), (whole.plug, whole.anchors.plug))
-    ]
+    own = own_entries(whole)
     load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     print(
         f"{words} x {common} and {plug_words} x {common}, R in {DTYPE.value}, width {WIDTH.value}: "

@@ -2,9 +2,12 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import tokenizers
 from tokenizers import models, pre_tokenizers
 
+from jaxedit.ensemble.implicit import rows
+from jaxedit.ensemble.relative import Space
 from jaxedit.models.text import Tokenizer
 
 UNKNOWN = "<unk>"
@@ -23,6 +26,17 @@ PAIRS = {
     "gptj": Pair(50400, 32001, 17830),
     "small": Pair(1200, 1001, 800),
 }
+
+
+def own_entries(space: Space) -> tuple[float, float]:
+    """What R has for an anchor's word at the anchor itself, of the target and of the plug-in.
+
+    Means over the first 200: the nearer to 1, the less of a word is given to others.
+    """
+    some = np.arange(min(200, space.anchors.count))
+    target = rows(space.main, space.anchors.main[some])[some, some].mean()
+    plug = rows(space.plug, space.anchors.plug[some])[some, some].mean()
+    return float(target), float(plug)
 
 
 def tokenizer(own: str, words: int, common: int) -> Tokenizer:
