@@ -49,7 +49,7 @@ def _retention(arms: Sequence[Arm]) -> Picture:
 
         return svg(f"targets-along-{place}", draw)
 
-    wanted = [(name, title) for name in labels for title in CURVES]
+    wanted = [(name, title) for title in CURVES for name in labels]
     panels = tuple(panel(place, *one) for place, one in enumerate(wanted))
     caption = (
         "The plug-in alone and in the models that it corrects, asked after every so many edits "

@@ -51,15 +51,15 @@ def tables(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _rows(result: Mapping[str, Any], decoding: str) -> Iterator[dict[str, Any]]:
-    shown: set[str] = set()
-    for arm in result["arms"]:
-        for target, modes in arm.get("targets", {}).items():
-            if target not in shown:
-                shown.add(target)
-                yield _row(target, UNEDITED, modes[BEFORE], decoding)
+    """Target by target: by itself, then with each arm's plug-in in each mode."""
+    own = [(arm["title"], arm.get("targets", {})) for arm in result["arms"]]
+    for target in dict.fromkeys(name for _, targets in own for name in targets):
+        known = [(title, targets[target]) for title, targets in own if target in targets]
+        yield _row(target, UNEDITED, known[0][1][BEFORE], decoding)
+        for title, modes in known:
             for mode, scores in modes.items():
                 if mode != BEFORE:
-                    yield _row(target, f"{arm['title']}, {mode}", scores, decoding)
+                    yield _row(target, f"{title}, {mode}", scores, decoding)
 
 
 def _row(
