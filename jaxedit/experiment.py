@@ -194,7 +194,7 @@ def open_experiment(config: RunConfig, facts: Loaded | None = None) -> Experimen
     loaded = usable(loaded, config.facts, config.eval, lm) if facts is None else loaded
     settings = {arm.name: arm_settings(config, arm, lm.config) for arm in config.arms}
     heldout = heldout_texts(config.eval.heldout, config.eval.heldout_texts, lm)
-    others = open_unrelated(config, loaded.facts) if is_plugin(config) else ()
+    others = open_unrelated(config, loaded.facts) if wants_unrelated(config) else ()
     records = training_records(config, loaded.facts)
     named = fingerprint(lm)[:HASH_DIGITS]
     return Experiment(config, lm, named, loaded, settings, heldout, others, records)
@@ -226,6 +226,18 @@ def fusion(config: EnsembleConfig, mode: str) -> Fusion:
 def is_plugin(config: RunConfig) -> bool:
     """Whether the run's model gets a gate: it corrects others, or an arm teaches it one."""
     return bool(config.ensemble.targets) or any(arm.method == ONCEEDIT for arm in config.arms)
+
+
+def wants_unrelated(config: RunConfig) -> bool:
+    """Whether something is taught to leave questions alone that no edit touches.
+
+    WISE is content with a fact's neighbours, so that it gets none of the embedded world for a model
+    of another.
+    """
+    if is_plugin(config):
+        return True
+    there = config.ensemble.unrelated.source != EMBEDDED or config.model.startswith("embedded:")
+    return there and any("unrelated" in fields(arm.method) for arm in config.arms)
 
 
 def open_unrelated(

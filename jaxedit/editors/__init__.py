@@ -19,7 +19,9 @@ from jaxedit.editors.mend import Mend
 from jaxedit.editors.onceedit import OnceEdit
 from jaxedit.editors.pmet import Pmet
 from jaxedit.editors.rome import Rome, RRome
+from jaxedit.editors.serac import Serac
 from jaxedit.editors.ultraedit import UltraEdit
+from jaxedit.editors.wise import Wise
 
 EDITORS: Mapping[str, Any] = {
     "ft": Ft,
@@ -39,6 +41,8 @@ EDITORS: Mapping[str, Any] = {
     "malmen": Malmen,
     "grace": Grace,
     "defer": Defer,
+    "wise": Wise,
+    "serac": Serac,
     "onceedit": OnceEdit,
     "retrieval": Retrieval,
     "ike": Ike,
@@ -66,5 +70,7 @@ __all__ = [
     "RRome",
     "Retrieval",
     "Rome",
+    "Serac",
     "UltraEdit",
+    "Wise",
 ]
