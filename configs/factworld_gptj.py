@@ -13,7 +13,12 @@ split in another order); tokenizer, batches, updates and schedule are those of t
 
 from ml_collections import ConfigDict
 
-from jaxedit.data.factworld.editing import codebook_settings, hyper_settings, method_settings
+from jaxedit.data.factworld.editing import (
+    cache_settings,
+    codebook_settings,
+    hyper_settings,
+    method_settings,
+)
 
 
 def get_config() -> ConfigDict:
@@ -71,6 +76,7 @@ def get_config() -> ConfigDict:
         "methods": {
             **method_settings(layer=2),
             **codebook_settings(grace=4, defer=6),
+            **cache_settings(),
             **hyper_settings("mlp.up", "mlp.down"),
             "kn": {
                 "layers": [4, 5, 6, 7],

@@ -8,7 +8,12 @@ to a key-value head) and a tokenizer laid out as Llama-2's.
 
 from ml_collections import ConfigDict
 
-from jaxedit.data.factworld.editing import codebook_settings, hyper_settings, method_settings
+from jaxedit.data.factworld.editing import (
+    cache_settings,
+    codebook_settings,
+    hyper_settings,
+    method_settings,
+)
 
 
 def get_config() -> ConfigDict:
@@ -65,6 +70,7 @@ def get_config() -> ConfigDict:
         "methods": {
             **method_settings(layer=2),
             **codebook_settings(grace=5, defer=6),
+            **cache_settings(),
             **hyper_settings("mlp.gate", "mlp.up", "mlp.down"),
             "kn": {
                 "threshold": 0.15,

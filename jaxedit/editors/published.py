@@ -8,6 +8,7 @@ none. D4S runs with EasyEdit's MEMIT files. Where two of them differ, the author
 from collections.abc import Mapping
 from typing import Any
 
+from jaxedit.editors.meta_training import MetaTraining
 from jaxedit.editors.pmet import RELAXED
 from jaxedit.editors.values import ValueSettings
 
@@ -114,6 +115,20 @@ def _rewriting(first: int, last: int, *modules: str, **more: Any) -> Fields:
 _PLAIN_MLP, _GATED_MLP = ("mlp.up", "mlp.down"), ("mlp.gate", "mlp.up", "mlp.down")
 _RLEDIT: Fields = {"rank": 1024, "blocks": 4, "local_weight": 0.6}  # MALMEN as RLEdit compares it
 
+# EasyEdit's SERAC, but for the classifier's rate: ours is a matrix, not a DistilBERT.
+_CACHED: Fields = {
+    "objective": "joint",
+    "inside_weight": 0.1,
+    "outside_weight": 1.0,
+    "others": 0,
+    "swap": False,
+    "key": "published",
+    "floor": 0.0,
+    "training": MetaTraining(
+        steps=100_000, batch=10, accumulate=10, learning_rate=1e-5, patience=40_000
+    ),
+}
+
 PUBLISHED: Table = {
     "ft": _FT,
     "ft_l": {
@@ -186,5 +201,6 @@ PUBLISHED: Table = {
         QWEN: _codebook(18, 50),
     },
     "defer": {GPT_J: _deferring(25), LLAMA_2: _deferring(27), MISTRAL: _deferring(27)},
+    "serac": {GPT_J: _CACHED, LLAMA_2: _CACHED},
     "onceedit": {},  # the paper gives a learning rate and lambda: the editor's defaults
 }

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from optax.contrib import muon
 
 from jaxedit.data.fact import SLOT, Fact
 from jaxedit.editors.editor import Log
@@ -39,7 +40,7 @@ from jaxedit.editors.scope import (
     nearest,
 )
 from jaxedit.editors.serac_losses import Objective, Trained, Weights
-from jaxedit.editors.serac_records import Key, edit_text, key_text, records, shape_of
+from jaxedit.editors.serac_records import Key, edit_text, key_text, records
 from jaxedit.editors.serac_training import Lessons
 from jaxedit.errors import UserError
 from jaxedit.models.config import ModelConfig
@@ -79,7 +80,7 @@ class Serac(TrainedOnce):
     Attributes:
       counterfactual: directory or hub id of the counterfactual model, which needs the base model's
         vocabulary; None: it begins as the base model's own first blocks.
-      depth: how many of them; None: all.
+      depth: how many of them; None: a quarter, two at least.
       last: blocks whose output the classifier reads at a text's last token; None: the last block.
       mean: blocks whose output it reads over all of a text's tokens; None: the first block.
       width: of the classifier's embeddings.
@@ -94,6 +95,7 @@ class Serac(TrainedOnce):
         the edit.
       scope_rate: the learning rate of the classifier; that of the counterfactual model is the
         training's.
+      optimiser: of the counterfactual model; the classifier's is Adam.
       training: how both are trained.
       trained: what training gave; None before.
     """
@@ -102,7 +104,7 @@ class Serac(TrainedOnce):
     depth: int | None = None
     last: tuple[int, ...] | None = None
     mean: tuple[int, ...] | None = None
-    width: int = 128
+    width: int = 64
     key: Key = "question"
     format: str = SLOT
     forced: Literal["soft", "hard"] = "soft"
@@ -114,7 +116,8 @@ class Serac(TrainedOnce):
     outside_weight: float = 1.0
     others: int = 256
     swap: bool = True
-    scope_rate: float = 1e-2
+    scope_rate: float = 3e-3
+    optimiser: Literal["adam", "muon"] = "adam"
     training: MetaTraining = dataclasses.field(default_factory=_training)
     trained: Trained | None = dataclasses.field(default=None, repr=False, compare=False)
     layers: tuple[int, ...] = dataclasses.field(default=(), init=False)  # none is edited
@@ -192,10 +195,9 @@ class Serac(TrainedOnce):
         """
         other = self._counterfactual(lm)
         made = records(lm, facts, self.reading(lm), key=self.key, form=self.format, swap=self.swap)
-        shape = shape_of(made, lm.tokenizer, other.config.max_positions)
         learn, _ = split(len(facts), self.training)
         weights = Weights(self.inside_weight, self.outside_weight)
-        lessons = Lessons(lm, other, made, shape, learn, self.others, self.objective, weights)
+        lessons = Lessons(lm, other, made, learn, self.others, self.objective, weights)
         wide = jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, "float32")), other.params)
         metric = first_metric(made.features, self.width, self.training.seed)
         size = sum(leaf.size for leaf in jax.tree.leaves(wide))
@@ -206,7 +208,7 @@ class Serac(TrainedOnce):
             gradient=lessons.gradient,
             losses=lessons.losses,
             records=len(facts),
-            operations=6.0 * size * self.training.batch * shape.width,
+            operations=6.0 * size * self.training.batch * _tokens(lm, facts),
         )
 
     def trained_by(self) -> dict[str, Any]:
@@ -231,10 +233,13 @@ class Serac(TrainedOnce):
         )
 
     def _optimiser(self) -> optax.GradientTransformation:
-        """Adam on both parts, each at its own rate; the same schedule."""
+        """Of both parts, each at its own rate; the schedule is the same."""
         rate = self.training.rate
         share = self.scope_rate / self.training.learning_rate
-        kinds = {"scope": optax.adam(lambda step: share * rate(step)), "model": optax.adam(rate)}
+        model = (
+            optax.adam(rate) if self.optimiser == "adam" else muon(rate, adam_b1=0.9, adam_b2=0.95)
+        )
+        kinds = {"scope": optax.adam(lambda step: share * rate(step)), "model": model}
         return optax.multi_transform(kinds, Trained("scope", "model"))  # type: ignore[arg-type]
 
     def _trained(self) -> Trained:
@@ -264,12 +269,18 @@ class Serac(TrainedOnce):
         """
         if self.counterfactual is not None:
             return _config_of(self.counterfactual)
-        depth = lm.config.n_layers if self.depth is None else self.depth
+        depth = max(2, lm.config.n_layers // 4) if self.depth is None else self.depth
         if not 1 <= depth <= lm.config.n_layers:
             raise UserError(
                 f"depth is {depth}, but {lm.name} has {lm.config.n_layers} blocks; give 1 to that"
             )
         return dataclasses.replace(lm.config, n_layers=depth)
+
+
+def _tokens(lm: Transformer, facts: Sequence[Fact], some: int = 100) -> float:
+    """About how many tokens an edit has with a question behind it."""
+    texts = [edit_text(fact.question, fact.target) for fact in facts[:some]]
+    return 2 * float(np.mean([len(lm.tokenizer.encode(text)) for text in texts]))
 
 
 @functools.cache

@@ -17,12 +17,11 @@ from jaxedit.editors.rows import TargetRows, fill
 from jaxedit.editors.scope import Reading
 from jaxedit.errors import UserError
 from jaxedit.models.protocol import Row
-from jaxedit.models.text import Tokenizer, bucket, pad_batch, round_up
+from jaxedit.models.text import pad_batch, round_up
 from jaxedit.models.transformer import Transformer
 
 Key = Literal["question", "published"]
 Asked = tuple[str, str]  # a prompt and what is answered to it
-SLACK = 8  # tokens that a text may be longer than its parts
 
 
 class Records(NamedTuple):
@@ -176,40 +175,6 @@ def draw(
     return Drawn(keys, inside, edits, answers, outside, apart(inside), apart(p for p, _ in outside))
 
 
-class Shape(NamedTuple):
-    """Of the rows of every step: columns, and target tokens."""
-
-    width: int
-    targets: int
-
-
-def shape_of(made: Records, tokenizer: Tokenizer, positions: int) -> Shape:
-    """The shape that all texts of the records fit into.
-
-    Raises:
-      UserError: an edit and a question together are longer than the counterfactual model's
-        positions.
-    """
-
-    def longest(texts: Iterable[str]) -> int:
-        return max(len(tokenizer.encode(text)) for text in set(texts))
-
-    answers = [f" {answer}" for own in made.outside for _, answer in own]
-    answers += [f" {target}" for own in made.targets for target in own]
-    target = longest(answers)
-    prompts = [
-        *(t for own in made.inside for t in own),
-        *(p for own in made.outside for p, _ in own),
-    ]
-    size = longest(f.question for f in made.facts) + longest(prompts) + 2 * target
-    if size > positions:
-        raise UserError(
-            f"an edit and a question of the training records may have {size} tokens together, but "
-            f"the counterfactual model takes {positions}; leave out the longest records"
-        )
-    return Shape(min(bucket(size + SLACK), round_up(positions, 8)), round_up(target + 1, 4))
-
-
 def behind(lm: Transformer, edit: str, prompt: str, row: Row) -> Row:
     """A prompt's (ids, n) with an edit before it; the target's tokens stay as they are."""
     ids, n = row
@@ -217,10 +182,14 @@ def behind(lm: Transformer, edit: str, prompt: str, row: Row) -> Row:
     return [*given, *ids[n:]], len(given)
 
 
-def laid_out(rows: Sequence[Row], shape: Shape) -> TargetRows:
-    """(ids, n) padded on the right to one shape; ids[n:] are predicted, the last is not fed."""
-    ids, mask = pad_batch([row[:-1] for row, _ in rows], pad_id=0, length=shape.width)
+def laid_out(rows: Sequence[Row]) -> TargetRows:
+    """(ids, n) padded on the right; ids[n:] are predicted, and the last of them is not fed.
+
+    To a bucket, so that the batches of a training have few shapes.
+    """
+    ids, mask = pad_batch([row[:-1] for row, _ in rows], pad_id=0)
+    most = round_up(max(len(row) - n for row, n in rows), 4)
     places = [list(range(n - 1, len(row) - 1)) for row, n in rows]
-    predict, some = pad_batch(places, pad_id=0, length=shape.targets)
-    target, _ = pad_batch([row[n:] for row, n in rows], pad_id=0, length=shape.targets)
+    predict, some = pad_batch(places, pad_id=0, length=most)
+    target, _ = pad_batch([row[n:] for row, n in rows], pad_id=0, length=most)
     return TargetRows(ids, mask, predict, target, some.astype(bool))

@@ -13,12 +13,12 @@ from jaxedit.editors.serac_records import (
     Asked,
     Drawn,
     Records,
-    Shape,
     behind,
     draw,
     edit_text,
     laid_out,
 )
+from jaxedit.models.batches import check_lengths
 from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import data_parallel, data_parallel_sum
 
@@ -31,7 +31,6 @@ class Lessons:
       base: the unedited model.
       other: the counterfactual model, for its config.
       records: all.
-      shape: of the rows.
       learn: records that keys to be told apart from are drawn from.
       most: how many of these.
       objective: see `serac_losses`.
@@ -41,7 +40,6 @@ class Lessons:
     base: Transformer
     other: Transformer
     records: Records
-    shape: Shape
     learn: np.ndarray
     most: int
     objective: Objective
@@ -109,10 +107,11 @@ class Lessons:
             behind(self.other, edit, prompt, row)
             for edit, (prompt, _), row in zip(edits, asked, rows, strict=True)
         ]
-        other = laid_out(read, self.shape)
+        check_lengths([row[:-1] for row, _ in read], self.other.config.max_positions)
+        other = laid_out(read)
         tokens = np.asarray(other.target_mask).sum()
         return said._replace(
-            base=laid_out(rows, self.shape) if self.objective == "joint" else None,
+            base=laid_out(rows) if self.objective == "joint" else None,
             other=other,
             token_weight=np.full(len(asked), 1 / tokens, np.float32),
         )

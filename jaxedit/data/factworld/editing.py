@@ -29,9 +29,9 @@ def method_settings(layer: int) -> dict[str, dict[str, Any]]:
 def hyper_settings(*modules: str) -> dict[str, dict[str, Any]]:
     """How MEND and MALMEN train and edit models of eight blocks; see their editors.
 
-    On the tuning pool MEND's single edits, and ten in sequence or in one batch, reach nine tokens in
-    ten and more, in other words too; a hundred leave nothing of the model, either way. MALMEN keeps
-    nine in ten of a hundred in one batch, and three quarters where they come ten by ten.
+    On the tuning pool MEND's single edits, and ten in sequence or in one batch, reach nine tokens
+    in ten and more, in other words too; a hundred leave nothing of the model, either way. MALMEN
+    keeps nine in ten of a hundred in one batch, and three quarters where they come ten by ten.
 
     Args:
         modules: the linears of the MLP, which MEND edits.
@@ -98,3 +98,17 @@ def codebook_settings(grace: int, defer: int) -> dict[str, dict[str, Any]]:
         "grace": {"layers": [grace], "steps": 100, "stop_below": 0.05},
         "defer": {"layers": [defer], "learning_rate": 2e-3},
     }
+
+
+def cache_settings() -> dict[str, Any]:
+    """How SERAC's two parts are trained for models of eight blocks; see its editor."""
+    training = {
+        "steps": 500,
+        "batch": 32,
+        "learning_rate": 0.02,
+        "final_share": 0.05,
+        "warmup": 20,
+        "validate_every": 50,
+        "validation": 0.07,
+    }
+    return {"serac": {"depth": 3, "optimiser": "muon", "training": training}}
