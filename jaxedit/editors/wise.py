@@ -90,6 +90,7 @@ class Wise:
       alpha: most activation distance of an unrelated text.
       beta: least of an edit.
       gamma: least between the two.
+      margin_weight: of the margins beside the target's loss.
       mask_ratio: share of the entries that is trained.
       norm_constraint: how far each weight may be from the original; None without a limit.
       stop_below, stop_change: the steps end when the loss is below the one and moved by no more
@@ -99,7 +100,9 @@ class Wise:
       merge_freq: edits between two merges, a multiple of it.
       density: share of a version's change that TIES keeps.
       retrieve: keep merged versions side by side; False merges all into one.
-      replay: hold the distances of earlier edits (appendix B.3).
+      replay: how many earlier edits of the current version are held inside while one is written,
+        and how many of stored versions outside (appendix B.3, where it is one of each version, and
+        none before the first merge).
       route: see `side_memory.Route`.
       peak_above: prompts of more tokens than this go by their largest distance, not the mean.
       legacy: as the published code does it: versions lack the linear's bias, the decay shrinks
@@ -118,6 +121,7 @@ class Wise:
     alpha: float = 5.0
     beta: float = 20.0
     gamma: float = 10.0
+    margin_weight: float = 1.0
     mask_ratio: float = 0.2
     norm_constraint: float | None = 1.0
     stop_below: float = 0.02
@@ -127,7 +131,7 @@ class Wise:
     merge_freq: int = 1000
     density: float = 0.53
     retrieve: bool = True
-    replay: bool = False
+    replay: int = 0
     route: Route = "prompt"
     peak_above: int | None = 100
     legacy: bool = False
@@ -180,9 +184,10 @@ class Wise:
     ) -> tuple[SideEdited, Log]:
         """Writes the facts of `prepared` into the current version."""
         layer, memory = self.layers[0], state.memory
+        new = remembered(prepared, state.merges) if self.replay else []
         replay = None
-        if self.replay and state.merges:
-            replay = replayed(state.past, state.merges, self.seed, lm.tokenizer.pad_id)
+        if new:
+            replay = replayed(state.past, state.merges, self.replay, self.seed, new[0])
         made = write(
             lm.params,
             memory.current,
@@ -205,7 +210,6 @@ class Wise:
         }
         check_finite(log, layer)
         least = jnp.minimum(memory.threshold, made.inside.min())
-        new = remembered(prepared, state.merges) if self.replay else []
         written = state._replace(
             memory=memory._replace(current=made.delta, threshold=least),
             edits=state.edits + count,
@@ -227,14 +231,14 @@ class Wise:
 
     def _settled(self, state: SideEdited, before: int) -> SideEdited:
         """Stored and merged, where an update since `before` edits has made either due."""
-        memory = state.memory
 
         def passed(every: int) -> bool:
             return state.edits // every > before // every
 
         if passed(self.save_freq):
+            memory = push(state.memory)
             state = state._replace(
-                memory=push(memory), fresh=0, begun=state.begun + 1, pending=state.pending + 1
+                memory=memory, fresh=0, begun=state.begun + 1, pending=state.pending + 1
             )
         if passed(self.merge_freq):
             state = state._replace(memory=self._merged(state), pending=0, merges=state.merges + 1)

@@ -107,23 +107,27 @@ def drawn(fact: Fact, pool: list[str], count: int, seed: int) -> list[str]:
 def remembered(rows: WiseRows, group: int) -> list[Past]:
     """The plain prompts of an update."""
     ids, scope = np.asarray(rows.edits.ids)[:, 0], np.asarray(rows.scope)[:, 0]
-    return [Past(tuple(row[here].tolist()), group) for row, here in zip(ids, scope, strict=True)]
+    prompts = [tuple(row[here].tolist()) for row, here in zip(ids, scope, strict=True)]
+    return [Past(prompt, group) for prompt in prompts]
 
 
-def replayed(past: Sequence[Past], merges: int, seed: int, pad_id: int) -> Replay:
-    """One edit of every merged group and one of the current one, if there is one.
+def replayed(past: Sequence[Past], merges: int, count: int, seed: int, fill: Past) -> Replay:
+    """Up to `count` earlier edits of the current version, and as many of stored ones.
 
     Args:
-      past: at least one.
+      past: all of them.
       merges: so far; edits of an earlier group are in a stored version.
+      count: of each kind; there are always twice as many rows.
       seed: of the draw, which also depends on how many edits there are.
-      pad_id: what fills up.
+      fill: a prompt for rows that stand for nothing.
     """
     rng = np.random.default_rng((seed, len(past)))
-    groups = [[one for one in past if one.group == group] for group in range(merges + 1)]
-    chosen = [group[rng.integers(len(group))] for group in groups if group]
-    sides = [-1 if one.group < merges else 1 for one in chosen]
-    more = (1 << (len(chosen) - 1).bit_length()) - len(chosen)  # few shapes as groups grow
-    prompts = [one.prompt for one in chosen] + [chosen[0].prompt] * more
-    ids, mask = pad_batch(prompts, pad_id=pad_id, length=bucket(max(map(len, prompts))))
-    return Replay(ids, mask, np.asarray(sides + [0] * more, np.int32))
+    rows, sides = [], []
+    for side in (1, -1):
+        kind = [one for one in past if (one.group == merges) == (side > 0)]
+        chosen = [kind[i] for i in rng.permutation(len(kind))[:count]]
+        more = count - len(chosen)
+        rows += [one.prompt for one in chosen] + [fill.prompt] * more
+        sides += [side] * len(chosen) + [0] * more
+    ids, mask = pad_batch(rows, pad_id=0, length=bucket(max(map(len, rows))))
+    return Replay(ids, mask, np.asarray(sides, np.int32))

@@ -36,6 +36,7 @@ class Descent(NamedTuple):
     """Hyper-parameters of the steps; see `wise.Wise`."""
 
     margins: Margins
+    margin_weight: float
     learning_rate: float
     steps: int
     weight_decay: float
@@ -86,15 +87,12 @@ def margin_loss(inside: jax.Array, outside: jax.Array, margins: Margins) -> jax.
 
 
 def replay_loss(far: jax.Array, side: jax.Array, margins: Margins) -> jax.Array:
-    """Earlier edits' distances [R]: near if a stored version has them, else far.
+    """Earlier edits' distances [R]: beyond beta in their own version, within alpha in another.
 
     Appendix B.3; the published code has 5 and 20 in place of alpha and beta whatever these are.
     """
-    stored, current = side < 0, side > 0
-    out = jnp.where(stored, jax.nn.relu(far - margins.alpha), 0).sum() / jnp.maximum(
-        stored.sum(), 1
-    )
-    return out + hinge(jnp.where(current, margins.beta - far, 0))
+    near = hinge(jnp.where(side < 0, far - margins.alpha, 0))
+    return near + hinge(jnp.where(side > 0, margins.beta - far, 0))
 
 
 def trained_share(seed: int, shard: jax.Array, ratio: float, shape: tuple[int, ...]) -> jax.Array:
@@ -108,6 +106,18 @@ class _Fixed(NamedTuple):
     x: jax.Array  # [R, T, v] the linear's input
     y: jax.Array  # [R, T, u] its output
     hidden: jax.Array  # [R, T, D] the layer's
+
+    def change(self, delta: jax.Array, shift: jax.Array | None) -> jax.Array:
+        """What D changes of the linear's output."""
+        found = matmul(self.x, delta, delta.dtype)
+        return found if shift is None else found + shift
+
+
+def _fixed(config: ModelConfig, params: Any, layer: int, ids: jax.Array, mask: jax.Array) -> _Fixed:
+    taps = [Tap(layer, f"{DOWN}.in"), Tap(layer, f"{DOWN}.out")]
+    out = forward(config, params, ids, mask, stop=layer + 1, taps=taps)
+    x, y = out.taps
+    return _Fixed(x, y, out.hidden)
 
 
 class _Step(NamedTuple):
@@ -150,28 +160,19 @@ def write(
     flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), rows)
     edit, margins = flat.edits, settings.margins
 
-    def fixed(ids: jax.Array, mask: jax.Array) -> _Fixed:
-        taps = [Tap(layer, f"{DOWN}.in"), Tap(layer, f"{DOWN}.out")]
-        out = forward(config, params, ids, mask, stop=layer + 1, taps=taps)
-        x, y = out.taps
-        return _Fixed(x, y, out.hidden)
-
+    fixed = functools.partial(_fixed, config, params, layer)
     own, other = fixed(edit.ids, edit.mask), fixed(flat.other, flat.other_mask)
     past = None if replay is None else fixed(replay.ids, replay.mask)
 
-    def change(at: _Fixed, delta: jax.Array) -> jax.Array:
-        found = matmul(at.x, delta, delta.dtype)
-        return found if shift is None else found + shift
-
     def far(at: _Fixed, delta: jax.Array, tokens: jax.Array) -> jax.Array:
-        return distance(at.y, change(at, delta), tokens, config.activation)
+        return distance(at.y, at.change(delta, shift), tokens, config.activation)
 
     def distances(delta: jax.Array) -> tuple[jax.Array, jax.Array]:
         return far(own, delta, flat.scope), far(other, delta, flat.other_mask)
 
     def losses(delta: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The whole loss, and each fact's target's [n]."""
-        moved = own.hidden + change(own, delta)
+        moved = own.hidden + own.change(delta, shift)
         out = forward(
             config,
             params,
@@ -186,9 +187,10 @@ def write(
         gold = jnp.take_along_axis(log_p, edit.target[..., None], axis=-1)[..., 0]
         counted = edit.target_mask.sum(-1) + settings.legacy
         each = -jnp.where(edit.target_mask, gold, 0).sum(-1) / counted  # [R]
-        total = each.mean() + margin_loss(*distances(delta), margins)
+        kept = margin_loss(*distances(delta), margins)
         if past is not None and replay is not None:
-            total += replay_loss(far(past, delta, replay.mask), replay.side, margins)
+            kept += replay_loss(far(past, delta, replay.mask), replay.side, margins)
+        total = each.mean() + settings.margin_weight * kept
         return total, each.reshape(n, -1).mean(axis=1)
 
     kernel = params[f"layers_{layer}"]["mlp"]["down"]["kernel"].astype(delta.dtype)
