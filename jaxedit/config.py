@@ -176,8 +176,8 @@ class EnsembleConfig:
             or by their bytes ("bytes").
         spelt: whether a target spells, in its own tokens, words of the plug-in that are no
             anchors; else their nearest anchors are said, as published. In mode "dw_ee" alone.
-        sharded: whether each device holds only its part of the relative representations, instead
-            of all of them.
+        sharded: whether each device of a host holds only its part of the relative
+            representations, instead of all of them.
         decoder: "table", or "search" for the gradient search that the table replaces.
         guard: an alpha below which the target decodes alone; None fuses always.
         eos: what ends a text: the target's argmax ("bypass"), end-of-text paired with end-of-text

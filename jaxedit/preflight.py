@@ -272,7 +272,7 @@ def _served(run: RunConfig, name: str, target: ModelConfig, plug: ModelConfig) -
     """One target with the plug-in; targets are there one after another."""
     both = sum(_scores(run, shape, jnp.dtype(run.dtype).itemsize) for shape in (target, plug))
     data = run.mesh.data or jax.device_count() // run.mesh.model
-    devices = data if run.ensemble.sharded else 1
+    devices = data if run.ensemble.sharded and jax.process_count() == 1 else 1
     held = serving_parts(name, target, plug, devices)
     return (
         Part(f"parameters of {name}", _parameters(target, run), "serving"),

@@ -176,9 +176,10 @@ def placed(made: Side, mesh: Mesh, *, sharded: bool = False) -> Side:
     Args:
       made: on the host, or on one device.
       mesh: the devices.
-      sharded: whether R is shared out, by columns; they are filled up with zeros.
+      sharded: whether R is shared out, by columns; they are filled up with zeros. Devices of
+        several hosts hold all of it in any case: what travels between them costs more.
     """
-    if not sharded or mesh.data == 1:
+    if not sharded or mesh.data == 1 or mesh.hosts:
         return replicate(made, mesh)
     surplus = -made.relative.shape[1] % mesh.data
     matrix = np.pad(np.asarray(made.relative), [(0, 0), (0, surplus)])
