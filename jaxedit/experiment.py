@@ -15,7 +15,7 @@ from jaxedit import driver
 from jaxedit.checkpoints import Meta
 from jaxedit.config import MOMENTS, ArmConfig, EnsembleConfig, EvalConfig, RunConfig
 from jaxedit.data.datasets import Loaded, load_facts
-from jaxedit.data.fact import Fact
+from jaxedit.data.fact import SLOT, Fact
 from jaxedit.data.factworld import World, other_edits, unrelated
 from jaxedit.editors import EDITORS, Editor
 from jaxedit.editors.contexts import sample_contexts
@@ -29,7 +29,12 @@ from jaxedit.editors.trained import fitted, is_trained_once
 from jaxedit.ensemble.fusion import Fusion
 from jaxedit.ensemble.plug_batches import Training
 from jaxedit.ensemble.plugin import with_gate
-from jaxedit.ensemble.prompts import Unrelated, unrelated_facts, unrelated_neighbours
+from jaxedit.ensemble.prompts import (
+    Unrelated,
+    format_of,
+    unrelated_facts,
+    unrelated_neighbours,
+)
 from jaxedit.errors import UserError
 from jaxedit.intake import formats, load, usable
 from jaxedit.metrics import Setting, code_version
@@ -194,7 +199,7 @@ def open_experiment(config: RunConfig, facts: Loaded | None = None) -> Experimen
     loaded = usable(loaded, config.facts, config.eval, lm) if facts is None else loaded
     settings = {arm.name: arm_settings(config, arm, lm.config) for arm in config.arms}
     heldout = heldout_texts(config.eval.heldout, config.eval.heldout_texts, lm)
-    others = open_unrelated(config, loaded.facts) if wants_unrelated(config) else ()
+    others = open_unrelated(config, loaded.facts, lm) if wants_unrelated(config) else ()
     records = training_records(config, loaded.facts)
     named = fingerprint(lm)[:HASH_DIGITS]
     return Experiment(config, lm, named, loaded, settings, heldout, others, records)
@@ -241,18 +246,19 @@ def wants_unrelated(config: RunConfig) -> bool:
 
 
 def open_unrelated(
-    config: RunConfig, edits: Sequence[Fact], unseen: int | None = None
+    config: RunConfig, edits: Sequence[Fact], lm: Transformer, unseen: int | None = None
 ) -> tuple[Unrelated, ...]:
-    """Questions that no edit touches, as many as the config asks for.
+    """Questions that no edit touches, as many as the config asks for; too long ones are left out.
 
     Args:
         config: the run's.
         edits: that they have nothing to do with.
+        lm: the model that is to take them.
         unseen: in their place, at most so many of those that come after them: of the same kind,
             but no part of what a gate is taught with.
 
     Raises:
-        UserError: their source is wrong, or has none.
+        UserError: their source is wrong, or has none that the model can take.
     """
     asked = config.ensemble.unrelated
     if asked.source == EMBEDDED:
@@ -261,12 +267,19 @@ def open_unrelated(
         drawn: Any = (asked.seed, None, asked.split)
         loaded = load_facts(asked.source, asked.path, None, *drawn)
         found = unrelated_neighbours(loaded.facts, edits)
-    if not found:
+    fitting = (item for item in found if _fits(item, config.eval.prompt_format, lm))
+    first = tuple(islice(fitting, asked.limit))
+    if not first:
         raise UserError(
             f"--config.ensemble.unrelated: {asked.source} has no question that is not about the "
-            "edits; name another source"
+            f"edits and that {lm.name} can take; name another source"
         )
-    return found[: asked.limit] if unseen is None else found[asked.limit :][:unseen]
+    return first if unseen is None else tuple(islice(fitting, unseen))
+
+
+def _fits(item: Unrelated, form: str, lm: Transformer) -> bool:
+    prompt = format_of(form).replace(SLOT, item.prompt)
+    return len(lm.tokenizer.encode_pair(prompt, item.answer)[0]) < lm.config.max_positions
 
 
 def open_resources(experiment: Experiment, contexts: Contexts | None = None) -> Resources:

@@ -153,7 +153,7 @@ def prompts_by_kind(experiment: Experiment) -> dict[str, list[str]]:
     edited = {text for fact in facts for text in (fact.question, *fact.paraphrases)}
     neighbours = [question.prompt for fact in facts for question in fact.neighbours]
     openings = [text for fact in facts for text in fact.openings]
-    fresh = open_unrelated(config, facts, UNSEEN)
+    fresh = open_unrelated(config, facts, experiment.lm, UNSEEN)
     texts: Sequence[str] = experiment.heldout
     if not texts and config.ensemble.unrelated.source == EMBEDDED:
         texts = unrelated(World(), 2 * UNSEEN)[1::2]  # every other one states a fact
