@@ -19,18 +19,18 @@ from jaxedit.editors.grace import ADD, APART, EXPAND, KEEP, REVISE, SPLIT, Grace
 from jaxedit.errors import UserError
 from jaxedit.models.protocol import Row
 from jaxedit.models.sites import Context
-from tests.tiny import SENTENCES, tiny_model
+from tests.tiny import tiny_model
 
-EDITOR = Grace((1,), radius=0.3, steps=30, stop_below=3.3, capacity=4)
+EDITOR = Grace((0,), radius=0.1, steps=30, stop_below=3.3, capacity=4)
 NEW = 6
 
 
 def small_model() -> Any:
-    return tiny_model(n_layers=3)
+    return tiny_model(n_layers=2)
 
 
-def a_fact(subject: str, target: str) -> Fact:
-    return Fact("{} was born in", subject, target, id=subject)
+def a_fact(subject: str, target: str, prompt: str = "{} was born in") -> Fact:
+    return Fact(prompt, subject, target, id=subject)
 
 
 def run(editor: Grace, facts: list[Fact], state: Any = None) -> tuple[GraceState, Any]:
@@ -46,15 +46,12 @@ def run(editor: Grace, facts: list[Fact], state: Any = None) -> tuple[GraceState
 
 @pytest.fixture(scope="module")
 def facts() -> list[Fact]:
-    return [
-        a_fact(f"{name} {letter}", city)
-        for name, letter, city in [
-            ("Mira Danto", "a", "of"),
-            ("Tolan Verrick", "b", "in"),
-            ("Ester Halloran", "c", "is"),
-            ("Jovan Osei", "d", "cap"),
-            ("Arden Hollow", "e", "a"),
-        ]
+    return [  # each ends otherwise, so that keys of a first layer lie apart
+        a_fact("Mira Danto", "of"),
+        a_fact("Tolan Verrick", "in", "{} works as a"),
+        a_fact("Ester Halloran", "is", "{} lives in the city of"),
+        a_fact("Jovan Osei", "cap", "The mother tongue of {} is"),
+        a_fact("Arden Hollow", "a", "Rivella and {}"),
     ]
 
 
@@ -173,7 +170,7 @@ def test_values_stand_where_a_key_is_near_and_nowhere_else(seed: int, replace: A
 
 def test_an_empty_codebook_and_questions_far_from_every_key_leave_every_bit(facts, edited):
     lm, (state, _) = small_model(), edited
-    others = [text.rsplit(" ", 1)[0] for text in SENTENCES]
+    others = ["Mira Danto was born", "Tolan Verrick works", "The mother", "Jovan Osei lives"]
     rows = [lm.pair_row(prompt, "is") for prompt in others]
     empty = dataclasses.replace(EDITOR, capacity=8).init(lm)
     behind = [EDITOR.bind(lm, one) for one in (state, empty)]
@@ -236,12 +233,12 @@ def test_expanded_entries_go_on_from_their_value(facts, edited):
     """A paraphrase with the same target joins its entry, which then serves both."""
     editor = dataclasses.replace(EDITOR, radius=1e3)
     first, _ = run(editor, facts[:1])
-    joined, log = run(editor, [a_fact("Zub Tessan", facts[0].target)], first)
+    joined, log = run(editor, [a_fact("Zub Tessan", facts[0].target, "{} is near")], first)
     assert log["change"] == KEEP and joined.book.count == 1
     _, log = run(editor, facts[:1], joined)
     assert log["change"] == KEEP and log["initial_loss"] < 4
     narrow = first._replace(book=first.book._replace(radii=jnp.full_like(first.book.radii, 1e-3)))
-    wide, log = run(editor, [a_fact("Zub Tessan", facts[0].target)], narrow)
+    wide, log = run(editor, [a_fact("Zub Tessan", facts[0].target, "{} is near")], narrow)
     assert log["change"] == EXPAND
     np.testing.assert_allclose(wide.book.radii[0], log["distance"][0] * (1 + 1e-4), rtol=1e-6)
 
@@ -253,7 +250,7 @@ def test_a_state_goes_on_from_its_snapshot_and_grows_without_a_trace(facts, edit
     assert len(kept["keys"]) == len(kept["labels"]) == 5
     roomy, _ = run(dataclasses.replace(EDITOR, capacity=8), facts)
     assert same(EDITOR.restore(lm, kept), state) and same(roomy, state)
-    more = [a_fact("Kesterly Sarn q", "of")]
+    more = [a_fact("Kesterly Sarn", "of", "{} is near")]
     after = [run(EDITOR, more, start)[0] for start in (state, EDITOR.restore(lm, kept))]
     assert same(*after) and after[0].book.count == 6
     assert state.edits == 5 and state.book.count == 5  # the old state is still good
@@ -298,11 +295,11 @@ def test_prompts_end_where_their_targets_are_predicted(facts):
 def test_what_cannot_be_is_refused(facts):
     lm = small_model()
     with pytest.raises(UserError, match="one linear; name one layer"):
-        dataclasses.replace(EDITOR, layers=(1, 2)).init(lm)
+        dataclasses.replace(EDITOR, layers=(0, 1)).init(lm)
     with pytest.raises(UserError, match=r"no linear 'mlp\.gate'"):
         dataclasses.replace(EDITOR, module="mlp.gate").init(lm)
     bad = dataclasses.replace(EDITOR, learning_rate=float("nan"))
     state = bad.init(lm)
-    with pytest.raises(FloatingPointError, match=r"layer 1: .*fact 0 .*not finite at step 1"):
+    with pytest.raises(FloatingPointError, match=r"layer 0: .*fact 0 .*not finite at step 1"):
         bad.edit(lm, state, bad.prepare(lm, facts[:1]))
     assert state.book.count == 0
