@@ -109,7 +109,8 @@ def filled(made: Iterable[Tree], *, single: bool = False) -> Iterator[tuple[int,
     sizes = sorted(by_size)
     while sizes:
         largest = sizes[-1]
-        width = room = next((w for w in WIDTHS if largest <= w), bucket(largest))
+        shared = next((w for w in WIDTHS if largest <= w), bucket(largest))
+        width = room = bucket(largest) if single else shared
         row = []
         while sizes and sizes[0] <= room:
             place = bisect.bisect_right(sizes, room) - 1
