@@ -26,6 +26,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model = "embedded:plugin"
     config.ensemble.targets = ("embedded:gptj", "embedded:llama")
     config.ensemble.unrelated.limit = 400
+    config.ensemble.spelt = True  # beyond the paper: words that GPT-J lacks, in its own tokens
 
     config.facts.source = "embedded:gptj"
     config.facts.limit = 100
