@@ -15,16 +15,20 @@ import numpy as np
 from absl import logging
 
 from jaxedit.checkpoints import Checkpoints, Meta
+from jaxedit.data.disjoint import disjoint
 from jaxedit.data.fact import Fact
+from jaxedit.data.factworld import World, training_edits
 from jaxedit.editors import EDITORS, Editor
 from jaxedit.editors.contexts import sample_contexts
 from jaxedit.editors.corpus import EMBEDDED, MODEL, Corpus
 from jaxedit.editors.editor import Log, State, take
+from jaxedit.editors.meta_training import TrainedOnce
 from jaxedit.editors.resources import fingerprint
 from jaxedit.editors.resources import statistics as cached_statistics
 from jaxedit.editors.rows import Contexts
 from jaxedit.editors.settings import fields, settings_for
 from jaxedit.editors.statistics import check_moments
+from jaxedit.editors.trained import fitted
 from jaxedit.editors.weights import check_layers
 from jaxedit.errors import UserError
 from jaxedit.ledger import write_json
@@ -127,6 +131,8 @@ class Edited:
         statistics = {str(layer): matrix for layer, matrix in self._statistics().items()}
         with Checkpoints(directory / "state") as checkpoints:
             arrays = {"state": self.editor.snapshot(self.state)}
+            if isinstance(self.editor, TrainedOnce):
+                arrays["trained"] = self.editor.pack(self.editor.trained)
             if statistics:
                 arrays["statistics"] = statistics
             checkpoints.save(arrays, meta)
@@ -169,6 +175,7 @@ def edit(
     contexts: Contexts | None = None,
     corpus: str | None = None,
     seed: int = 0,
+    records: Sequence[Fact] | None = None,
     **settings: Any,
 ) -> Edited:
     """Edits `facts` into `lm`, one after another (or `batch` at a time).
@@ -184,17 +191,33 @@ def edit(
       corpus: a text file, a folder, "embedded", or "model" for text that the model writes; by
         default "embedded" for an embedded model.
       seed: of all that is sampled.
+      records: what a method that is trained once ("mend", "malmen", "serac") is trained on, less
+        what is about `facts`; by default the embedded world's for an embedded model. What is
+        trained is kept in the user's cache.
       **settings: hyper-parameters of the method that are to differ from the published ones (or
         from those that the model brings): layers, moment_weight, values, residual, ...
 
     Raises:
       UserError: an unknown method or setting, a layer that the model does not have, no facts,
-        no corpus for the statistics.
+        no corpus for the statistics, no training records.
     """
     editor = _editor(lm, method, statistics, contexts, corpus, seed, settings)
     if not facts:
         raise UserError("there are no facts to edit; give at least one")
+    if isinstance(editor, TrainedOnce) and editor.trained is None:
+        editor = fitted(editor, lm, _training_records(lm, method, facts, records))
     return _apply(lm, method, editor, editor.init(lm), (), facts, batch)
+
+
+def _training_records(
+    lm: Transformer, method: str, facts: Sequence[Fact], records: Sequence[Fact] | None
+) -> tuple[Fact, ...]:
+    if records is None and not lm.name.startswith("embedded:"):
+        raise UserError(
+            f"{method} is trained once, before any edit: pass records= facts like those to be "
+            "edited, with paraphrases and neighbours"
+        )
+    return disjoint(training_edits(World()) if records is None else records, facts)
 
 
 def restore(directory: str | Path, lm: Transformer | None = None) -> Edited:
@@ -222,7 +245,10 @@ def restore(directory: str | Path, lm: Transformer | None = None) -> Edited:
             f"load the one that was edited ({record['model']})"
         )
     statistics = {int(layer): matrix for layer, matrix in kept.state.get("statistics", {}).items()}
-    editor = _make(record["method"], record["settings"], statistics)
+    editor: Any = _make(record["method"], record["settings"], statistics)
+    if "trained" in kept.state:
+        own = editor.unpack(lm, kept.state["trained"])
+        editor = dataclasses.replace(editor, trained=own)
     state = editor.restore(lm, kept.state["state"])
     facts = tuple(map(Fact.from_dict, record["facts"]))
     return Edited(lm, editor.bind(lm, state), record["method"], editor, state, facts, {})
@@ -283,7 +309,7 @@ def _settings(editor: Any) -> dict[str, Any]:
     kept = {
         field.name: getattr(editor, field.name)
         for field in dataclasses.fields(editor)
-        if field.init and field.name != "statistics"
+        if field.init and field.name not in ("statistics", "trained")
     }
     return json.loads(json.dumps(kept, default=dataclasses.asdict))
 

@@ -170,25 +170,37 @@ def _trained(
     state = state if keep is None else keep.restored(state)
     end = training.steps if until is None else min(until, training.steps)
     found: list[float] = []
-    with progress(f"training {problem.title}", training.steps, state.step, unit="steps") as advance:
-        while state.step < end and not _ended(state, training):
-            gradient, numbers = _gradient(problem, training, learn, state)
-            found.append(float(numbers["loss"]))
-            if not np.isfinite(found[-1]):
-                raise NotFinite(
-                    f"{problem.title}: the loss is not finite at step {state.step + 1} of "
-                    f"{training.steps}; try a smaller training.learning_rate"
-                )
-            params, moments = update(gradient, state.moments, state.params)
-            state = state._replace(params=params, moments=moments, step=state.step + 1)
-            state = _validated(problem, training, held, state)
-            advance(1, f"loss {found[-1]:.3f}")
-            if keep is not None:
-                keep.now_and_then(state)
+    title = f"training {problem.title}"
+    try:
+        with progress(title, training.steps, state.step, unit="steps") as advance:
+            while state.step < end and not _ended(state, training):
+                gradient, numbers = _gradient(problem, training, learn, state)
+                found.append(_finite(numbers, problem, training, state))
+                params, moments = update(gradient, state.moments, state.params)
+                state = state._replace(params=params, moments=moments, step=state.step + 1)
+                state = _validated(problem, training, held, state)
+                advance(1, f"loss {found[-1]:.3f}")
+                if keep is not None:
+                    keep.now_and_then(state)
+    except KeyboardInterrupt:
+        if keep is not None:
+            keep.save(state)
+        raise
     if keep is not None:
         keep.save(state)
     best = state.best if state.points else state.params
     return Result(best, state.step, state.points, np.asarray(found, np.float32))
+
+
+def _finite(numbers: Numbers, problem: Problem, training: MetaTraining, state: State) -> float:
+    """The loss."""
+    loss = float(numbers["loss"])
+    if not np.isfinite(loss):
+        raise NotFinite(
+            f"{problem.title}: the loss is not finite at step {state.step + 1} of "
+            f"{training.steps}; try a smaller training.learning_rate"
+        )
+    return loss
 
 
 def _moved(optimiser: Any, gradient: Any, moments: Any, params: Any) -> tuple[Any, Any]:

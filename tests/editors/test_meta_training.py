@@ -70,20 +70,26 @@ def test_a_training_broken_off_ends_with_the_same_numbers(tmp_path: Path, stops:
         train(means(), TRAINING, directory=tmp_path, owner="somebody else")
 
 
-def test_a_kill_loses_what_came_after_the_last_save(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class Killed(BaseException):
+    """As a kill: nothing is saved on the way out."""
+
+
+@pytest.mark.parametrize("end", [Killed, KeyboardInterrupt])
+def test_what_is_killed_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: type[BaseException]
 ):
-    monkeypatch.setattr(meta_checkpoints, "SECONDS_BETWEEN_SAVES", 0.0)
-    monkeypatch.setattr(meta_checkpoints, "SAVING_SHARE", 0)
+    if end is Killed:  # so there is something from before
+        monkeypatch.setattr(meta_checkpoints, "SECONDS_BETWEEN_SAVES", 0.0)
+        monkeypatch.setattr(meta_checkpoints, "SAVING_SHARE", 0)
     problem, calls = means(), []
 
     def dies(*given: Any) -> Any:
         calls.append(given)
         if len(calls) > 9:
-            raise KeyboardInterrupt
+            raise end
         return problem.gradient(*given)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(end):
         train(problem._replace(gradient=dies), TRAINING, directory=tmp_path)
     made = train(problem, TRAINING, directory=tmp_path)
     assert len(made.losses) == 30 - 4  # two gradients a step; the fifth was in the making
