@@ -16,7 +16,14 @@ from jaxedit.ensemble.relative import Space
 from jaxedit.ensemble.sync import Mode, Sync
 from jaxedit.errors import UserError
 from jaxedit.models.generate import generate_ids
-from jaxedit.models.protocol import Advance, Continuation, Row, TeacherForced
+from jaxedit.models.protocol import (
+    Advance,
+    Continuation,
+    Generates,
+    Row,
+    TeacherForced,
+    stop_strings,
+)
 from jaxedit.models.text import Tokenizer
 from jaxedit.models.transformer import Transformer
 
@@ -29,7 +36,7 @@ NO_LIKELIHOODS = (
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Ensemble:
+class Ensemble(Generates):
     """Says what the target says, corrected by the plug-in where that knows of an edit.
 
     It implements ``LanguageModel`` as far as greedy decoding defines it: what a target token's
@@ -170,12 +177,6 @@ class Ensemble:
         whole = list(ids[:n]) == self.target.prompt_row(prompt)
         return prompt if whole else self.tokenizer.opened_text(ids[:n])
 
-    def generate(
-        self, prompts: Sequence[str], max_new_tokens: int, stop: str | Sequence[str] | None = None
-    ) -> list[str]:
-        """Greedy continuations, without their prompts: the texts of ``continuations``."""
-        return [made.text for made in self.continuations(prompts, max_new_tokens, stop)]
-
     def continuations(
         self,
         prompts: Sequence[str],
@@ -187,7 +188,7 @@ class Ensemble:
 
         Prompts with an alpha below the guard are the target's alone: the plug-in does not run.
         """
-        stops = [stop] if isinstance(stop, str) else [s for s in stop or () if s]
+        stops = stop_strings(stop)
         rows = [self.target.prompt_row(prompt) for prompt in prompts]
         ends = self.target.ending_ids(stops)
         alphas = self.alphas(prompts)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from jaxedit.errors import UserError
 from jaxedit.models.config import ModelConfig
-from jaxedit.models.protocol import Advance, Continuation, Row, TeacherForced
+from jaxedit.models.protocol import Advance, Continuation, Generates, Row, TeacherForced
 from jaxedit.models.text import Tokenizer
 from jaxedit.models.transformer import Transformer
 
@@ -15,7 +15,7 @@ Front = Callable[[Sequence[str]], list[str]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Prompted:
+class Prompted(Generates):
     """Implements ``LanguageModel``: each prompt is asked behind a text of its own.
 
     The two are one text to the tokenizer, with one BOS. A prompt that nothing stands before is
@@ -72,12 +72,6 @@ class Prompted:
             made[i] = self._behind(before, prompt, rows[i])
         self._check([ids[:-1] for ids, _ in made])
         return self.lm.score_rows(made, advance)
-
-    def generate(
-        self, prompts: Sequence[str], max_new_tokens: int, stop: str | Sequence[str] | None = None
-    ) -> list[str]:
-        """Greedy continuations, without their prompts: the texts of ``continuations``."""
-        return [made.text for made in self.continuations(prompts, max_new_tokens, stop)]
 
     def continuations(
         self,

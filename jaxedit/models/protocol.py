@@ -1,5 +1,6 @@
 """What metrics and entry points may ask of a language model, whatever it is made of."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -44,6 +45,31 @@ class Continuation(NamedTuple):
 
     ids: tuple[int, ...]  # as generated, one that ends the text or holds a stop included
     text: str  # without them: cut before the end and before the first stop string
+
+
+def stop_strings(stop: str | Sequence[str] | None) -> list[str]:
+    """What ends a continuation, as a list."""
+    return [stop] if isinstance(stop, str) else [text for text in stop or () if text]
+
+
+class Generates(ABC):
+    """What a language model says of itself once it has continuations."""
+
+    @abstractmethod
+    def continuations(
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int,
+        stop: str | Sequence[str] | None = None,
+        advance: Advance | None = None,
+    ) -> list[Continuation]:
+        """See ``LanguageModel``."""
+
+    def generate(
+        self, prompts: Sequence[str], max_new_tokens: int, stop: str | Sequence[str] | None = None
+    ) -> list[str]:
+        """Greedy continuations, without their prompts: the texts of ``continuations``."""
+        return [made.text for made in self.continuations(prompts, max_new_tokens, stop)]
 
 
 class LanguageModel(Protocol):

@@ -19,7 +19,14 @@ from jaxedit.errors import UserError
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import Params, head
 from jaxedit.models.generate import generate_ids
-from jaxedit.models.protocol import Advance, Continuation, Row, TeacherForced
+from jaxedit.models.protocol import (
+    Advance,
+    Continuation,
+    Generates,
+    Row,
+    TeacherForced,
+    stop_strings,
+)
 from jaxedit.models.scoring import score_texts
 from jaxedit.models.states import predicting, top
 from jaxedit.models.text import Tokenizer, common_prefix
@@ -43,7 +50,7 @@ class Route(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Routed:
+class Routed(Generates):
     """Implements ``LanguageModel``; each text is routed by itself, whatever is asked with it.
 
     Under teacher forcing the two models are mixed by default, so that log probabilities are those
@@ -197,12 +204,6 @@ class Routed:
         rows = [self.tokenizer.encode(text) for text in texts]
         return score_texts(self.score_rows, rows, self.config.max_positions)
 
-    def generate(
-        self, prompts: Sequence[str], max_new_tokens: int, stop: str | Sequence[str] | None = None
-    ) -> list[str]:
-        """Greedy continuations, without their prompts: the texts of ``continuations``."""
-        return [made.text for made in self.continuations(prompts, max_new_tokens, stop)]
-
     def continuations(
         self,
         prompts: Sequence[str],
@@ -211,7 +212,7 @@ class Routed:
         advance: Advance | None = None,
     ) -> list[Continuation]:
         """Greedy continuations, each one model's, ended and cut as the base model's are."""
-        stops = [stop] if isinstance(stop, str) else [s for s in stop or () if s]
+        stops = stop_strings(stop)
         scope, edits = self.route(prompts)
         rows = [self.base.prompt_row(prompt) for prompt in prompts]
         there = scope > self.threshold

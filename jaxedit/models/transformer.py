@@ -10,7 +10,14 @@ from jaxedit.errors import UserError
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.forward import Params
 from jaxedit.models.generate import Sampling, generate_ids
-from jaxedit.models.protocol import Advance, Continuation, Row, TeacherForced
+from jaxedit.models.protocol import (
+    Advance,
+    Continuation,
+    Generates,
+    Row,
+    TeacherForced,
+    stop_strings,
+)
 from jaxedit.models.scoring import score_ids, score_texts
 from jaxedit.models.sites import ADAPTERS, Adapter
 from jaxedit.models.text import Tokenizer
@@ -18,7 +25,7 @@ from jaxedit.sharding import Mesh, replicate
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Transformer:
+class Transformer(Generates):
     """A model that runs, and implements ``LanguageModel``.
 
     ``params`` should be on the mesh already (``sharding.replicate``), as ``load_model`` puts
@@ -85,12 +92,6 @@ class Transformer:
         rows = [self.tokenizer.encode(text) for text in texts]
         return score_texts(self.score_rows, rows, self.config.max_positions)
 
-    def generate(
-        self, prompts: Sequence[str], max_new_tokens: int, stop: str | Sequence[str] | None = None
-    ) -> list[str]:
-        """Greedy continuations, without their prompts: the texts of ``continuations``."""
-        return [made.text for made in self.continuations(prompts, max_new_tokens, stop)]
-
     def continuations(
         self,
         prompts: Sequence[str],
@@ -133,7 +134,7 @@ class Transformer:
         sampling: Sampling | None,
         advance: Advance | None,
     ) -> list[Continuation]:
-        stops = [stop] if isinstance(stop, str) else [s for s in stop or () if s]
+        stops = stop_strings(stop)
         rows = [self.prompt_row(prompt) for prompt in prompts]
         new = generate_ids(
             self.config,
