@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -230,6 +229,6 @@ def _one_line(error: BaseException) -> str:
 
 
 def _leave(message: str) -> None:
-    whose = "" if hosts.first() else f"process {jax.process_index()}: "
+    whose = "" if hosts.first() else f"process {hosts.index()}: "
     print(f"error: {whose}{' '.join(message.split())}", file=sys.stderr)
     hosts.leave(BAD_INPUT)
