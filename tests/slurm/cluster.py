@@ -89,7 +89,7 @@ def _configure(directory: Path, gpus: int) -> Path:
     (directory / "slurm.conf").write_text(text)
     (directory / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
     files = [directory / f"gpu{i}" for i in range(gpus)]
-    for number, file in enumerate(files):  # devices like /dev/null
+    for file in files:  # devices like /dev/null
         os.mknod(file, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
     (directory / "gres.conf").write_text("".join(f"Name=gpu File={file}\n" for file in files))
     return directory / "slurm.conf"
