@@ -158,7 +158,7 @@ class Slurm:
                 submitted = [executor.submit(task) for task in tasks]
         except (FailedJobError, FailedSubmissionError) as error:
             lines = [line for line in str(error).splitlines() if "error" in line.lower()]
-            raise UserError(f"--engine=slurm: {(lines or ['sbatch failed'])[-1].strip()}") from None
+            raise UserError(f"--engine=slurm: {(lines or ['sbatch failed'])[0].strip()}") from None
         found = []
         for job, number, output in zip(jobs, submitted, outputs, strict=True):
             write_json(_note(job), {"job": number.job_id, "output": output})

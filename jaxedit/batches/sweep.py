@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -90,7 +91,7 @@ def _changed(config: ConfigDict, values: Mapping[str, str]) -> Any:
     arguments = ["sweep", *(f"--{path}={value}" for path, value in values.items())]
     own = flags.FlagValues()
     holder = config_flags.DEFINE_config_dict(
-        "config", ConfigDict(config), sys_argv=arguments, flag_values=own
+        "config", copy.deepcopy(config), sys_argv=arguments, flag_values=own
     )
     try:
         own(arguments)
