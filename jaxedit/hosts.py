@@ -184,10 +184,11 @@ def leave(code: int) -> NoReturn:
     Others that are about to leave for a reason of their own get the time to say so; an orderly
     exit would wait minutes for those that are not, which JAX ends soon after.
     """
-    if many():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        with suppress(RuntimeError):  # they do not come, or have ended
-            distributed.global_state.client.wait_at_barrier("leave", LEAVE_SECONDS * 1000)
-        os._exit(code)
-    sys.exit(code)
+    client = distributed.global_state.client
+    if client is None:
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with suppress(RuntimeError):  # they do not come, or have ended
+        client.wait_at_barrier("leave", LEAVE_SECONDS * 1000)
+    os._exit(code)

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags, logging
+from ml_collections import config_flags
 
 from jaxedit import cli
 from jaxedit.batches import board as boards
@@ -177,7 +178,7 @@ if __name__ == "__main__":
         if _BATCH.value and _CONFIG.value:
             raise UserError("--batch, --config: give one of them")
         if _CONFIG.value:
-            source = flags.FLAGS["config"].config_filename
+            source = config_flags.get_config_filename(flags.FLAGS["config"])
             return swept(_CONFIG.value, source, _SWEEP.value), sweep_name(source, _SWEEP.value)
         if _SWEEP.value:
             raise UserError("--sweep: needs --config=FILE; a batch file says itself what varies")

@@ -58,7 +58,7 @@ class Local:
         """Fills the slots that are free, and whose GPUs no other launch uses."""
         taken = {one.handle.slot for one in running}
         found: list[Running | Event] = []
-        blocked: list[Event] = []
+        blocked: list[Running | Event] = []
         jobs = iter(waiting)
         for slot in self.slots:
             if slot in taken:

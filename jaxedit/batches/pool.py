@@ -166,7 +166,8 @@ def _changes(
     for before, now in zip(running, engine.look(running), strict=True):
         if isinstance(now, Running):
             still.append(now)
-            events += [_started(now)] if before.begun is None and now.begun is not None else []
+            if before.begun is None and now.where != before.where:
+                events.append(_started(now))
             continue
         event = _ended(before, now)
         if event.kind == "failed" and now.code != BAD_INPUT and failures[event.job.hash] < retries:

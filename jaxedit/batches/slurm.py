@@ -40,7 +40,9 @@ TIMEOUTS = 100  # a run that reaches its time limit goes on from its last checkp
 OVER = frozenset(
     ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY")
 ) | {"PREEMPTED", "TIMEOUT"}
-COLUMNS = "JobArrayID:40,State:30,exit_code:12,NodeList:60"
+COLUMNS = "JobArrayID:40,State:30,exit_code:12,Reason:40,NodeList:60"
+# Why a job is in the queue; any other reason may keep it there for ever, and is told.
+USUAL = frozenset(("None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime"))
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class State(NamedTuple):
 
     state: str
     code: int
+    reason: str
     nodes: str
 
 
@@ -196,8 +199,11 @@ def queued() -> dict[str, State] | None:
         return None
     if said.returncode:
         return None
-    rows = [line.split() for line in said.stdout.splitlines()]
-    return {row[0]: State(row[1], int(row[2]), " ".join(row[3:])) for row in rows if len(row) > 2}
+    found = {}
+    for line in said.stdout.splitlines():
+        number, state, code, reason, nodes = [*line.split(), "", ""][:5]
+        found[number] = State(state, int(code), reason, nodes)
+    return found
 
 
 def _executor(folder: Path, options: Mapping[str, Any]) -> Any:
@@ -242,9 +248,12 @@ def _seen(one: Running, queue: Mapping[str, State], folder: Path) -> Running | E
     if not _alive(one.handle, queue):
         return _ended(one, queue.get(one.handle), folder)
     state = queue[one.handle]
-    if one.begun is not None or state.state != "RUNNING":
-        return one
-    return replace(one, where=f"{one.where} on {state.nodes}", begun=time.monotonic())
+    place = f"Slurm job {one.handle}"
+    if state.state == "RUNNING" and one.begun is None:
+        return replace(one, where=f"{place} on {state.nodes}", begun=time.monotonic())
+    if state.state == "PENDING" and state.reason not in USUAL:
+        return replace(one, where=f"{place} waits: {state.reason}")
+    return one
 
 
 def _ended(one: Running, last: State | None, folder: Path) -> Ended:

@@ -113,6 +113,12 @@ def test_slots_share_the_cores_out():
     assert [str(slot) for slot in gpus] == ["GPU 0", "GPU MIG-7"]
     assert gpus[1].environment == {"CUDA_VISIBLE_DEVICES": "MIG-7"} and gpus[1].cores == (7, 8, 9)
     assert len(local_slots(1, cores, ("0", "1"))) == 1
+    two = local_slots(None, cores, ("0", "1", "2", "3", "4"), each=2)
+    assert [slot.gpus for slot in two] == [("0", "1"), ("2", "3")]
+    assert two[1].environment == {"CUDA_VISIBLE_DEVICES": "2,3"}
+    assert local_slots(2, cores, (), each=0)[0].environment == {"CUDA_VISIBLE_DEVICES": ""}
+    with pytest.raises(UserError, match=r"--gpus=3: this machine shows 2"):
+        local_slots(None, cores, ("0", "1"), each=3)
     with pytest.raises(UserError, match=r"--slots=3: a run takes a whole GPU, .* shows 2"):
         local_slots(3, cores, ("0", "1"))
     with pytest.raises(UserError, match=r"--slots=0: must be at least 1"):

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -219,28 +220,34 @@ def test_near_its_time_limit_a_run_is_queued_again_and_goes_on(out: Path):
 def test_what_slurm_does_not_take(out: Path):
     check_slurm()
     [job] = jobs(batch("a"), out)
-    wrong = engine(out)
-    wrong = Slurm(wrong.folder, 1, {**wrong.options, "slurm_partition": "nope"}, wrong.command)
+    given = engine(out)
+    wrong = replace(given, options={**given.options, "slurm_partition": "nope"})
     with pytest.raises(UserError, match=r"--engine=slurm: .*invalid partition"):
         list(work([job], wrong))
+    long = replace(given, options={**given.options, "timeout_min": 1000})
+    events = work([job], long)
+    next(events)
+    assert " waits: Partition" in next(events).reason
+    events.close()
+    assert not any(state.state == "PENDING" for state in (queued() or {}).values())
 
 
 def test_the_entry_point_with_two_processes_a_run(slurm: None, tmp_path: Path):
     pytest.importorskip("submitit")
     inputs, out = write_inputs(tmp_path / "inputs", 3), tmp_path / "out"
-    raw = one_arm(inputs, eval={"every": 2, "generate": ()})
+    raw = one_arm(inputs, eval={"every": 2, "generate": ()}, seed=0)
     config = write_config(inputs, raw)
     command = [
         *(sys.executable, "-m", "jaxedit.launch", f"--config={config}", f"--out={out}"),
-        *("--engine=slurm", "--partition=trial", "--tasks=2", "--gpus=2", "--cpus=1"),
-        *("--sweep", "config.seed=0,1", "--sbatch=comment=trial"),
+        *("--engine=slurm", "--partition=trial", "--tasks=2", "--gpus=2", "--cpus=1", "--time=30"),
+        *("--sweep", "config.seed=0", "--sbatch=comment=trial"),
     ]
     done = subprocess.run(
         command, env=environment(2), capture_output=True, text=True, timeout=500, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "2 runs: 2 done now" in done.stderr
+    assert "1 runs: 1 done now" in done.stderr
     run(run_config({**raw, "mesh": {"data": 1}}), tmp_path / "alone")
-    [first] = jobs(load_batch(str(out / "config-seed.json")), out, "seed=0")
+    [first] = jobs(load_batch(str(out / "config-seed.json")), out)
     assert '"devices": "4 x ' in (first.workdir / "setup.json").read_text()
     assert_equal(first.workdir, tmp_path / "alone")
