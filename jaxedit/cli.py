@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -171,7 +170,7 @@ def _check_overrides(arguments: Sequence[str]) -> None:
         return
     config = load_config(files[-1])
     for path, value in paths:
-        _check_override(config, path, value)
+        check_override(config, path, value)
 
 
 def _pairs(arguments: Sequence[str]) -> list[tuple[str, str]]:
@@ -212,8 +211,12 @@ class _ConfigFiles(flags.ArgumentParser):
         return "config file"
 
 
-def _check_override(config: Any, path: str, value: str) -> None:
-    """The first part of ``config.a.b`` that the config lacks is named, with its neighbour."""
+def check_override(config: Any, path: str, value: str) -> None:
+    """Refuses ``--config.a.b=value`` if the config has no such setting, or of another type.
+
+    Raises:
+        UserError: naming the first part that the config lacks, and its neighbour.
+    """
     node, parts = config, path.split(".")[1:]
     for depth, part in enumerate(parts):
         known = list(node.keys()) if hasattr(node, "keys") else []
@@ -235,6 +238,6 @@ def _one_line(error: BaseException) -> str:
 
 
 def _leave(message: str) -> None:
-    whose = "" if hosts.first() else f"process {jax.process_index()}: "
+    whose = "" if hosts.first() else f"process {hosts.index()}: "
     print(f"error: {whose}{' '.join(message.split())}", file=sys.stderr)
     hosts.leave(BAD_INPUT)

@@ -9,21 +9,28 @@ moment later.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
 import jax
 import numpy as np
+from jax._src import distributed  # what it knows is not public
 from jax.experimental import multihost_utils
 
 from jaxedit.errors import UserError
+from jaxedit.rollcall import meet
 
 TASKS = "SLURM_STEP_NUM_TASKS"  # set in what srun starts, not in the script around it
 NODE_TASKS = "SLURM_STEP_TASKS_PER_NODE"
 GPUS = "CUDA_VISIBLE_DEVICES"
+NODE_GPUS = "SLURM_GPUS_ON_NODE"  # of all the step's tasks there
+PORTS = range(61_440, 65_536)  # above those that systems give to whoever asks for any
 SECONDS = 300  # that processes wait for each other at the start
+LEAVE_SECONDS = 10  # and at an end that is none
 
 
 @dataclass(frozen=True)
@@ -55,24 +62,38 @@ def start(hosts: Hosts, environment: Mapping[str, str] = os.environ) -> None:
             "--coordinator, --processes and --process belong together; give all three, or start "
             "the processes with Slurm's srun"
         )
-    if hosts.coordinator is None and not in_slurm(environment):
+    joined = hosts if hosts.coordinator else of_slurm(hosts, environment)
+    coordinator, processes, process = joined.coordinator, joined.processes, joined.process
+    if coordinator is None or processes is None or process is None or processes == 1:
+        if joined.devices is not None:
+            jax.config.update("jax_cuda_visible_devices", ",".join(map(str, joined.devices)))
         return
-    if hosts.processes == 1:
-        return
-    devices = hosts.devices if hosts.devices is not None else slurm_devices(environment)
-    try:
-        jax.distributed.initialize(
-            hosts.coordinator,
-            hosts.processes,
-            hosts.process,
-            local_device_ids=None if devices is None else list(devices),
-            initialization_timeout=SECONDS,
-        )
-    except (RuntimeError, ValueError) as error:
-        raise UserError(
-            f"--coordinator: the processes did not find each other ({_first_line(error)}); check "
-            "the address, and that as many were started as --processes says"
-        ) from None
+    meet(coordinator, processes, process, SECONDS)
+    jax.distributed.initialize(
+        coordinator,
+        processes,
+        process,
+        local_device_ids=joined.devices,
+        cluster_detection_method="deactivate",  # all that it would find is given
+        initialization_timeout=SECONDS,
+    )
+
+
+def of_slurm(hosts: Hosts, environment: Mapping[str, str]) -> Hosts:
+    """What Slurm says to one of several tasks that srun started; else as it was.
+
+    The port is one that both this job and this step of it are unlikely to share with others.
+    """
+    if not in_slurm(environment):
+        return hosts
+    job, step = int(environment["SLURM_JOB_ID"]), int(environment["SLURM_STEP_ID"])
+    port = PORTS[(job * 31 + step) % len(PORTS)]
+    return Hosts(
+        f"{_first_node(environment['SLURM_STEP_NODELIST'])}:{port}",
+        int(environment[TASKS]),
+        int(environment["SLURM_PROCID"]),
+        hosts.devices if hosts.devices is not None else slurm_devices(environment),
+    )
 
 
 def in_slurm(environment: Mapping[str, str]) -> bool:
@@ -81,25 +102,38 @@ def in_slurm(environment: Mapping[str, str]) -> bool:
 
 
 def slurm_devices(environment: Mapping[str, str]) -> tuple[int, ...] | None:
-    """Numbers of a task's GPUs among those that it sees; None leaves it to JAX (no GPUs).
+    """Numbers of a task's GPUs among those that it sees; None: all.
 
-    Slurm shows a task either its own GPUs or, without binding, those of the whole node; the tasks
-    of a node then share them out in order.
+    Slurm shows a task either its own GPUs, fewer than the step has on the node, or without binding
+    those of the whole step, as a list or by saying nothing; the tasks of a node then share them
+    out in order.
+
+    Raises:
+        UserError: they do not go round.
     """
     visible = [name for name in environment.get(GPUS, "").split(",") if name]
-    if not visible or not in_slurm(environment):
-        return None
+    given = int(environment.get(NODE_GPUS, len(visible)))
+    seen = len(visible) or given
     tasks = _tasks_here(environment)
     here = int(environment.get("SLURM_LOCALID", "0"))
-    if tasks == 1 or len(visible) < tasks:
-        return tuple(range(len(visible)))
-    if len(visible) % tasks:
+    if not seen:  # none, or none that Slurm counts
+        return None if tasks == 1 else (here,)
+    if tasks == 1 or seen < max(given, tasks):
+        return tuple(range(seen))
+    if seen % tasks:
         raise UserError(
-            f"{len(visible)} GPUs cannot be shared out among the {tasks} tasks of a node; ask "
+            f"{seen} GPUs cannot be shared out among the {tasks} tasks of a node; ask "
             "srun for --gpus-per-task, or for another number of tasks"
         )
-    each = len(visible) // tasks
+    each = seen // tasks
     return tuple(range(here * each, (here + 1) * each))
+
+
+def _first_node(nodes: str) -> str:
+    """Of a text such as "gpu[007-015,020],login2"."""
+    found = re.match(r"([^,\[]+)(?:\[([^\],-]+)[^\]]*\]([^,]*))?", nodes)
+    assert found is not None
+    return "".join(part or "" for part in found.groups())
 
 
 def _tasks_here(environment: Mapping[str, str]) -> int:
@@ -118,7 +152,12 @@ def many() -> bool:
 
 def first() -> bool:
     """Whether this process writes; a run of one process has no other."""
-    return not many() or jax.process_index() == 0
+    return index() == 0
+
+
+def index() -> int:
+    """Which process this is; unlike JAX's own answer it starts no device."""
+    return distributed.global_state.process_id if many() else 0
 
 
 def agree(values: Sequence[int]) -> list[int]:
@@ -140,16 +179,16 @@ def wait(name: str) -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """Ends this process; the others, which wait for it somewhere, are ended by JAX soon after.
+    """Ends this process, and with it the run: of the others, those in the midst of something, too.
 
-    An orderly exit would first wait minutes for them to come to their ends.
+    Others that are about to leave for a reason of their own get the time to say so; an orderly
+    exit would wait minutes for those that are not, which JAX ends soon after.
     """
-    if many():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or repr(error)).splitlines()[0]
+    client = distributed.global_state.client
+    if client is None:
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with suppress(RuntimeError):  # they do not come, or have ended
+        client.wait_at_barrier("leave", LEAVE_SECONDS * 1000)
+    os._exit(code)

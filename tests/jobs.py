@@ -19,9 +19,15 @@ fcntl.flock(lock, fcntl.LOCK_EX)
 (workdir / "config.json").write_text("{}")
 with open(workdir.parent / "story", "a") as story:
     story.write(f"begin {name}\\n")
+if words == ["once"]:
+    verb = "ok" if (workdir / "half").exists() else verb
+    (workdir / "half").touch()
 if verb == "fail":
     print("deep in the log")
     sys.exit(f"error: {name} cannot\\n")
+if verb == "mistake":
+    print("error: the input is wrong", file=sys.stderr)
+    sys.exit(2)
 if verb == "die":
     os.kill(os.getpid(), signal.SIGKILL)
 if verb == "wait" and not (workdir / "half").exists():
@@ -64,7 +70,8 @@ def player(told: Mapping[str, str]) -> Any:
     def command(job: Job) -> list[str]:
         name = job.names[0]
         words = told.get(name, "ok")
-        return [sys.executable, "-S", "-E", "-u", "-c", PLAYER, name, str(job.workdir), words]
+        workdir = str(job.workdir.resolve())
+        return [sys.executable, "-S", "-E", "-u", "-c", PLAYER, name, workdir, words]
 
     return command
 

@@ -1,8 +1,9 @@
 """A batch: many runs under one title, such as those of a table of a paper.
 
-A batch file, runs/NAME.py, has ``get_batch(scale="tiny")`` that returns a `Batch`. A run's
-directory is named by the hash of its configuration, so that runs with the same configuration are
-made once, whichever batches name them.
+A batch file, runs/NAME.py, has ``get_batch(scale="tiny")`` that returns a `Batch`; what a launch
+has written down of one, OUT/NAME.json, is a batch file, too. A run's directory is named by the
+hash of its configuration, so that runs with the same configuration are made once, whichever
+batches name them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jaxedit.config import RunConfig, run_config
-from jaxedit.config_files import call
+from jaxedit.config_files import call, json_config
 from jaxedit.errors import UserError
 from jaxedit.experiment import check_settings
 from jaxedit.ledger import read_json
@@ -109,19 +110,34 @@ class Job:
 
 
 def load_batch(path: str, scale: str = SCALE) -> Batch:
-    """The batch that a file describes, at a scale.
+    """The batch that a file describes, at a scale; OUT/<batch>.json of a launch has its own.
 
     Raises:
         UserError: there is no such file, it does not run, or one of its runs is wrong.
     """
     where = f"--batch={path}"
     try:
-        batch = call(path, "get_batch", where, scale)
+        kept = path.endswith(".json")
+        batch = _kept(Path(path), where) if kept else call(path, "get_batch", where, scale)
     except UserError as error:
         raise error if str(error).startswith("--") else UserError(f"{where}: {error}") from None
     if not isinstance(batch, Batch):
         raise UserError(f"{where}: get_batch returns {type(batch).__name__}, not a Batch")
     return batch
+
+
+def _kept(path: Path, where: str) -> Batch:
+    """The batch that a launch has written down, with a config a run beside it."""
+    if not path.is_file():
+        raise UserError(f"{where}: no such file")
+    raw = read_json(path)
+    if not isinstance(raw, Mapping) or not {"title", "about", "runs"} <= set(raw):
+        raise UserError(f"{where}: holds no batch; give OUT/<batch>.json of a launch")
+    configs = {
+        name: json_config(str(path.parent / f"{key}.json"), where)
+        for name, key in raw["runs"].items()
+    }
+    return Batch(raw["title"], raw["about"], configs)
 
 
 def batch_name(path: str, scale: str = SCALE) -> str:

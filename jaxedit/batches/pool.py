@@ -1,34 +1,26 @@
-"""Runs jobs in processes of their own, as many at a time as there are slots.
+"""Goes through the jobs of a batch on an engine: this machine, or Slurm.
 
-A job's process holds a lock on the job's log, which is its output: the kernel keeps the lock as
-long as the process lives, whatever becomes of this one, so two pools never run one job twice.
+An engine starts jobs where there is room, looks how they are, and stops them. What is done, tried
+again or left is decided here, for every engine alike.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shlex
 import signal
-import subprocess
-import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
 
 from jaxedit.batches.batch import DONE, Job
-from jaxedit.batches.slots import Slot, pinned
-from jaxedit.config import to_dict
-from jaxedit.errors import UserError
-from jaxedit.ledger import refuse_if_busy, write_json
+from jaxedit.cli import BAD_INPUT
 
-POLL_SECONDS = 0.1
-GRACE_SECONDS = 10.0  # between asking a process to end and ending it
-Kind = Literal["skipped", "busy", "started", "done", "failed", "stopped"]
-Command = Callable[[Job], Sequence[str]]
+ASIDE_SECONDS = 1.0  # between looks at a job that another process has
+Kind = Literal[
+    "skipped", "busy", "blocked", "queued", "started", "done", "again", "failed", "stopped"
+]
 
 
 @dataclass(frozen=True)
@@ -36,7 +28,9 @@ class Event:
     """What became of a job.
 
     Attributes:
-        kind: "skipped": done before; "busy": another process has it; "stopped": by a signal.
+        kind: "skipped": done before; "busy": another process has it, so it is waited for;
+            "blocked": others use all places; "queued": the engine starts it later; "again":
+            failed, and tried once more; "stopped": by a signal.
         job: which.
         seconds: since it was started.
         reason: why it failed or is busy; where it was started.
@@ -49,73 +43,152 @@ class Event:
 
 
 @dataclass(frozen=True)
-class _Process:
-    """A running job."""
+class Running:
+    """A job that an engine has taken.
+
+    Attributes:
+        job: which.
+        where: for people.
+        handle: the engine's own.
+        output: where in the job's log this attempt's output begins.
+        begun: by the monotonic clock; None while it is in a queue.
+    """
 
     job: Job
-    slot: Slot
-    popen: subprocess.Popen[bytes]
-    begun: float
-    output: int  # where in the log this attempt's output begins
+    where: str
+    handle: Any
+    output: int
+    begun: float | None = None
 
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self.begun
+        """Since it was started."""
+        return 0.0 if self.begun is None else time.monotonic() - self.begun
 
 
-def run_command(job: Job) -> list[str]:
-    """The entry point of a run."""
-    files = [f"--config={job.config_file}", f"--workdir={job.workdir}"]
-    return [sys.executable, "-m", "jaxedit.run", *files]
+@dataclass(frozen=True)
+class Ended:
+    """How a job's process ended: its exit code, None if unknown, and its last words."""
+
+    code: int | None
+    said: str
+
+
+class Engine(Protocol):
+    """Where jobs run; what runs there is passed in and returned."""
+
+    @property
+    def width(self) -> int:
+        """How many jobs can run at a time."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """Between two looks."""
+        ...
+
+    def start(self, waiting: Sequence[Job], running: Sequence[Running]) -> list[Running | Event]:
+        """Takes as many of the first waiting jobs as it has room for, in their order.
+
+        Of one that it does not take it says why: "skipped", "busy", or "blocked" if it is to be
+        asked again.
+        """
+        ...
+
+    def look(self, running: Sequence[Running]) -> list[Running | Ended]:
+        """Each of them as it is now."""
+        ...
+
+    def stop(self, running: Sequence[Running], interruptions: Callable[[], int]) -> None:
+        """Ends all of them, without patience if one more interruption comes."""
+        ...
 
 
 def work(
     jobs: Sequence[Job],
-    slots: Sequence[Slot],
-    command: Command = run_command,
+    engine: Engine,
+    *,
+    retries: int = 1,
     interruptions: Callable[[], int] = lambda: 0,
+    pause: Callable[[float], None] = time.sleep,
 ) -> Generator[Event, None, None]:
     """Goes through the jobs; no failure stops another job.
 
-    A job that another process has is looked at again when all else is done.
-
     Args:
         jobs: different configurations, of one output directory.
-        slots: at most one process each.
-        command: what is executed for a job; it is done when the job's result is there.
+        engine: where they run; a job is done when its result is there.
+        retries: how often a job that failed is tried again, after all others; one that says that
+            its input is wrong is not.
         interruptions: how many signals to stop have come; the first asks all processes to end,
             any further one ends them.
+        pause: waits for so many seconds, or less.
 
     Yields:
         What happened, as it happens. However this ends, no process is left behind.
     """
-    waiting, aside = deque(jobs), deque[Job]()
-    running: list[_Process] = []
-    again = False
+    waiting, aside = deque(jobs), list[Job]()
+    running: list[Running] = []
+    failures, told = Counter[str](), set[tuple[str, str]]()
+    looked = time.monotonic()
     try:
         while (waiting or running or aside) and not interruptions():
-            for process in [process for process in running if process.popen.poll() is not None]:
-                running.remove(process)
-                yield _ended(process)
-            while waiting and len(running) < len(slots) and not interruptions():
-                taken = {process.slot for process in running}
-                slot = next(slot for slot in slots if slot not in taken)
-                begun = _begin(waiting.popleft(), slot, command)
-                if isinstance(begun, _Process):
-                    running.append(begun)
-                    yield Event("started", begun.job, reason=str(slot))
-                elif begun.kind == "busy" and not again:
-                    aside.append(begun.job)
-                else:
-                    yield begun
-            if not waiting and not running and aside:
-                waiting, aside, again = aside, waiting, True
-            elif running:
-                time.sleep(POLL_SECONDS)
+            events = _changes(running, engine, failures, retries)
+            waiting.extend(event.job for event in events if event.kind == "again")
+            if aside and time.monotonic() - looked > ASIDE_SECONDS:
+                waiting.extend(aside)
+                aside, looked = [], time.monotonic()
+            started = engine.start(tuple(waiting), running) if waiting else []
+            running += [one for one in started if isinstance(one, Running)]
+            for one in started:
+                event = _started(one) if isinstance(one, Running) else one
+                if event.kind != "blocked":
+                    waiting.popleft()
+                if event.kind == "busy":
+                    aside.append(event.job)
+                said = event.job.hash, event.reason
+                if event.kind not in ("busy", "blocked") or said not in told:
+                    events.append(event)
+                    told.add(said)
+            yield from events
+            if not events:
+                pause(engine.seconds)
     finally:
-        _stop(running, interruptions)
-    for process in running:
-        yield Event("stopped", process.job, process.seconds)
+        engine.stop(running, interruptions)
+    for one in running:
+        yield Event("stopped", one.job, one.seconds)
+
+
+def _changes(
+    running: list[Running], engine: Engine, failures: Counter[str], retries: int
+) -> list[Event]:
+    """What happened to the running jobs; those that have ended leave the list."""
+    events, still = [], []
+    for before, now in zip(running, engine.look(running), strict=True):
+        if isinstance(now, Running):
+            still.append(now)
+            if before.begun is None and now.where != before.where:
+                events.append(_started(now))
+            continue
+        event = _ended(before, now)
+        if event.kind == "failed" and now.code != BAD_INPUT and failures[event.job.hash] < retries:
+            failures[event.job.hash] += 1
+            event = replace(event, kind="again")
+        events.append(event)
+    running[:] = still
+    return events
+
+
+def _started(one: Running) -> Event:
+    return Event("queued" if one.begun is None else "started", one.job, reason=one.where)
+
+
+def _ended(one: Running, end: Ended) -> Event:
+    if not end.code and one.job.state() == DONE:
+        return Event("done", one.job, one.seconds)
+    said = end.said or "it printed nothing"
+    if end.code == 0:
+        said = f"it ended without a whole result.json; {said}"
+    return Event("failed", one.job, one.seconds, said)
 
 
 @contextmanager
@@ -132,79 +205,3 @@ def counted_signals() -> Iterator[Callable[[], int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _begin(job: Job, slot: Slot, command: Command) -> _Process | Event:
-    if job.state() == DONE:
-        return Event("skipped", job)
-    with open(job.log, "ab") as log:
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            refuse_if_busy(job.workdir)
-        except BlockingIOError:
-            return Event("busy", job, reason="another launch runs it")
-        except UserError as error:
-            return Event("busy", job, reason=str(error))
-        if job.state() == DONE:  # meanwhile, by another launch
-            return Event("skipped", job)
-        write_json(job.config_file, to_dict(job.config))
-        return _start(job, slot, list(command(job)), log)
-
-
-def _start(job: Job, slot: Slot, command: list[str], log: BinaryIO) -> _Process:
-    log.write(f"$ {shlex.join(command)}\n".encode())
-    log.flush()
-    begun, output = time.monotonic(), log.tell()
-    with pinned(slot.cores):
-        popen = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**_defaults(job), **os.environ, **slot.environment},
-            start_new_session=True,  # a terminal's Ctrl-C comes to us alone; we pass it on
-        )
-    return _Process(job, slot, popen, begun, output)
-
-
-def _defaults(job: Job) -> dict[str, str]:
-    """Variables where the user has set none: what one run has compiled, the next need not."""
-    return {
-        "PYTHONUNBUFFERED": "1",
-        "JAX_COMPILATION_CACHE_DIR": str((job.out / ".compiled").resolve()),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
-
-
-def _ended(process: _Process) -> Event:
-    code, job = process.popen.returncode, process.job
-    if code == 0 and job.state() == DONE:
-        return Event("done", job, process.seconds)
-    with open(job.log, "rb") as log:
-        log.seek(process.output)
-        lines = log.read().decode(errors="replace").split("\n")
-    said = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
-    if code == 0:
-        said = f"it ended without a whole result.json; {said}"
-    elif code < 0:
-        hint = ", memory may have run out" if -code == signal.SIGKILL else ""
-        said = f"killed by {signal.Signals(-code).name}{hint}; {said}"
-    return Event("failed", job, process.seconds, said)
-
-
-def _stop(running: Sequence[_Process], interruptions: Callable[[], int]) -> None:
-    """Asks every process group to end, and ends those that have not in time."""
-    for process in running:
-        _signal(process, signal.SIGTERM)
-    deadline, asked = time.monotonic() + GRACE_SECONDS, interruptions()
-    while any(process.popen.poll() is None for process in running):
-        if time.monotonic() > deadline or interruptions() > asked:
-            for process in running:
-                _signal(process, signal.SIGKILL)
-        time.sleep(POLL_SECONDS)
-
-
-def _signal(process: _Process, number: signal.Signals) -> None:
-    if process.popen.poll() is None:
-        os.killpg(process.popen.pid, number)

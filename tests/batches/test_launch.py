@@ -11,24 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from jaxedit import launch as entry
+from jaxedit import launch as launch_module
+from jaxedit.batches import board
 from jaxedit.batches.batch import jobs
-from jaxedit.batches.pool import work
-from jaxedit.batches.slots import Slot, local_slots, usable_cores
+from jaxedit.batches.slots import local_slots, usable_cores
 from jaxedit.errors import UserError
 from jaxedit.launch import launch, plan, write_names
 from jaxedit.ledger import locked, read_json
-from tests.jobs import batch, player, story
+from tests.batches.test_pool import ONE, on
+from tests.jobs import batch, story
 from tests.tiny_run import raw_config, write_inputs
-
-ONE = (Slot(0, ()),)
-TWO = (Slot(0, ()), Slot(1, ()))
 
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
-    monkeypatch.setattr(entry.logging, "info", lambda text, line: lines.append(text % line))
+    for module in (launch_module, board):
+        monkeypatch.setattr(module.logging, "info", lambda text, line: lines.append(text % line))
     return lines
 
 
@@ -52,8 +51,8 @@ def interrupt(number: int) -> Callable[[], None]:
 
 def test_a_failure_stops_nothing_and_is_told(tmp_path: Path, said: list[str]):
     todo = jobs(batch("a", "bad", "worse", "empty", "b"), tmp_path)
-    told = {"bad": "fail", "worse": "die", "empty": "nothing"}
-    assert not launch(todo, ONE, player(told))
+    engine = on(ONE, bad="fail", worse="die", empty="nothing")
+    assert not launch(todo, engine, retries=0)
     assert [job.state() for job in todo] == ["done", "partial", "partial", "partial", "done"]
     assert said[-4] == "5 runs: 2 done now, 3 failed"
     assert f"failed: bad: error: bad cannot (see {todo[1].log})" in said[-3]
@@ -62,32 +61,25 @@ def test_a_failure_stops_nothing_and_is_told(tmp_path: Path, said: list[str]):
     assert "deep in the log\n" in todo[1].log.read_text()
     assert any(line.startswith("failed  bad in 0 s") and "2 of 5, about" in line for line in said)
 
-    assert launch(todo, ONE, player({}))
+    assert launch(todo, on(ONE))
     assert said[-1] == "5 runs: 3 done now, 2 done before"
     assert story(tmp_path).count("begin a") == 1
     assert todo[1].log.read_text().count("$ ") == 2
 
 
-def test_a_run_that_two_batches_name_is_made_once(tmp_path: Path):
-    assert launch(jobs(batch("a", "b"), tmp_path), ONE, player({}))
-    assert launch(jobs(batch("other a", "other b", "c"), tmp_path), ONE, player({}))
-    begun = [line for line in story(tmp_path) if line.startswith("begin")]
-    assert begun == ["begin a", "begin b", "begin c"]
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_and_given_again(tmp_path: Path, said: list[str], number: int):
-    todo, told = jobs(batch("a", "b", "c"), tmp_path), {"b": "wait"}
+    todo, engine = jobs(batch("a", "b", "c"), tmp_path), on(ONE, b="wait")
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     thread = once(lambda: (todo[1].workdir / "half").exists(), interrupt(number))
     with pytest.raises(KeyboardInterrupt):
-        launch(todo, ONE, player(told))
+        launch(todo, engine)
     thread.join()
     assert handlers == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     assert said[-1] == "stopped b"
     with locked(todo[1].workdir):  # nobody is left there
         assert [job.state() for job in todo] == ["done", "partial", "todo"]
-    assert launch(todo, ONE, player(told))
+    assert launch(todo, engine)
     assert [line.split(" [")[0] for line in story(tmp_path)] == [
         *("begin a", "end a", "begin b", "begin b", "end b", "begin c", "end c")
     ]
@@ -104,64 +96,10 @@ def test_a_run_that_does_not_listen_is_ended_by_a_second_signal(tmp_path: Path):
 
     thread = once(lambda: (job.workdir / "half").exists(), twice)
     with pytest.raises(KeyboardInterrupt):
-        launch([job], ONE, player({"a": "stubborn"}))
+        launch([job], on(ONE, a="stubborn"))
     thread.join()
     with locked(job.workdir):
         assert time.monotonic() - begun < 30
-
-
-def test_as_many_at_a_time_as_there_are_slots(tmp_path: Path):
-    todo = jobs(batch("a", "b", "c", "d"), tmp_path)
-    # Both of a pair end only once the other has begun: with one slot this would take for ever.
-    pairs = {"a": todo[1], "b": todo[0], "c": todo[3], "d": todo[2]}
-    told = {name: f"after {other.workdir / 'config.json'}" for name, other in pairs.items()}
-    at_once, most = 0, 0
-    for event in work(todo, TWO, player(told)):
-        at_once += {"started": 1, "done": -1}[event.kind]
-        most = max(most, at_once)
-    assert most == 2 and at_once == 0
-    active = 0
-    for line in story(tmp_path):
-        active += 1 if line.startswith("begin") else -1
-        assert 0 <= active <= 2
-
-
-def test_two_launches_share_the_work(tmp_path: Path):
-    todo = jobs(batch("a", "b", "c", "d"), tmp_path)
-    gate = tmp_path / "gate"
-    command = player({"a": f"after {gate}"})
-    first = work(todo, ONE, command)
-    assert next(first).kind == "started"
-    events = [(event.kind, event.job.label) for event in work(todo, ONE, command)]
-    assert events == [
-        *[(kind, name) for name in "bcd" for kind in ("started", "done")],
-        ("busy", "a"),
-    ]
-    gate.touch()
-    assert [event.kind for event in first] == ["done", "skipped", "skipped", "skipped"]
-    assert sorted(line for line in story(tmp_path) if line.startswith("begin")) == [
-        f"begin {name}" for name in "abcd"
-    ]
-
-
-def test_a_run_that_was_started_by_hand_is_left_alone(tmp_path: Path, said: list[str]):
-    [job] = jobs(batch("a"), tmp_path)
-    with locked(job.workdir):
-        assert not launch([job], ONE, player({}))
-    assert said[-2] == "1 runs: 1 busy"
-    assert f"busy: a: --workdir={job.workdir}: process {os.getpid()} runs there" in said[-1]
-    assert story(tmp_path) == []
-
-
-def test_leaving_the_loop_leaves_no_process_behind(tmp_path: Path):
-    [job] = jobs(batch("a"), tmp_path)
-    events = work([job], ONE, player({"a": "wait"}))
-    next(events)
-    while not (job.workdir / "half").exists():
-        time.sleep(0.01)
-    events.close()
-    with locked(job.workdir):
-        assert job.state() == "partial"
 
 
 def test_slots_share_the_cores_out():
@@ -175,6 +113,12 @@ def test_slots_share_the_cores_out():
     assert [str(slot) for slot in gpus] == ["GPU 0", "GPU MIG-7"]
     assert gpus[1].environment == {"CUDA_VISIBLE_DEVICES": "MIG-7"} and gpus[1].cores == (7, 8, 9)
     assert len(local_slots(1, cores, ("0", "1"))) == 1
+    two = local_slots(None, cores, ("0", "1", "2", "3", "4"), each=2)
+    assert [slot.gpus for slot in two] == [("0", "1"), ("2", "3")]
+    assert two[1].environment == {"CUDA_VISIBLE_DEVICES": "2,3"}
+    assert local_slots(2, cores, (), each=0)[0].environment == {"CUDA_VISIBLE_DEVICES": ""}
+    with pytest.raises(UserError, match=r"--gpus=3: this machine shows 2"):
+        local_slots(None, cores, ("0", "1"), each=3)
     with pytest.raises(UserError, match=r"--slots=3: a run takes a whole GPU, .* shows 2"):
         local_slots(3, cores, ("0", "1"))
     with pytest.raises(UserError, match=r"--slots=0: must be at least 1"):
@@ -184,7 +128,7 @@ def test_slots_share_the_cores_out():
 def test_a_run_has_the_cores_of_its_slot(tmp_path: Path):
     ours = usable_cores()
     slots = local_slots(len(ours), ours, ())[-1:]
-    assert launch(jobs(batch("a"), tmp_path), slots, player({}))
+    assert launch(jobs(batch("a"), tmp_path), on(slots))
     assert story(tmp_path)[-1] == f"end a {[ours[-1]]}"
     assert usable_cores() == ours
 
@@ -192,7 +136,7 @@ def test_a_run_has_the_cores_of_its_slot(tmp_path: Path):
 def test_what_would_be_done(tmp_path: Path):
     trial = batch("a", "b")
     todo = jobs(trial, tmp_path)
-    assert launch(todo[:1], ONE, player({}))
+    assert launch(todo[:1], on(ONE))
     first, second, counts = plan(todo)
     assert first == f"done    {todo[0].hash}  a  (d4s)" and second.startswith("todo ")
     assert counts == "1 done, 1 todo"

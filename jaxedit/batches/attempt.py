@@ -1,0 +1,83 @@
+"""One attempt at a job: what is executed, and its log.
+
+The log is also the job's lock: the process of a run has it as its output and holds a lock on it.
+The kernel keeps that as long as the process lives, whatever becomes of the one that started it, so
+a job is never run twice at a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from jaxedit.batches.batch import Job
+from jaxedit.config import to_dict
+from jaxedit.errors import UserError
+from jaxedit.ledger import refuse_if_busy, write_json
+
+Command = Callable[[Job], Sequence[str]]
+TAIL_BYTES = 10_000
+
+
+class Busy(Exception):
+    """Another process runs the job; says which."""
+
+
+def run_command(job: Job) -> list[str]:
+    """The entry point of a run."""
+    files = [f"--config={job.config_file}", f"--workdir={job.workdir}"]
+    return [sys.executable, "-m", "jaxedit.run", *files]
+
+
+@contextmanager
+def held(job: Job) -> Iterator[BinaryIO]:
+    """The job's log, locked until the block and all who inherited the log have ended.
+
+    Raises:
+        Busy: another process holds it, or the run's directory.
+    """
+    with open(job.log, "ab") as log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            refuse_if_busy(job.workdir)
+        except BlockingIOError:
+            raise Busy("another launch runs it") from None
+        except UserError as error:
+            raise Busy(str(error)) from None
+        yield log
+
+
+def begun(job: Job, command: Sequence[str], log: BinaryIO) -> int:
+    """Writes the config and the command; returns where in the log the output will begin."""
+    write_json(job.config_file, to_dict(job.config))
+    log.write(f"$ {shlex.join(command)}\n".encode())
+    log.flush()
+    return log.tell()
+
+
+def environment(job: Job) -> dict[str, str]:
+    """Of a run's process; what one run has compiled, the next need not."""
+    defaults = {
+        "PYTHONUNBUFFERED": "1",
+        "JAX_COMPILATION_CACHE_DIR": str((job.out / ".compiled").resolve()),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    return {**defaults, **os.environ}  # where the user has set none
+
+
+def last_line(path: Path, start: int = 0) -> str:
+    """The last line of a log from a place on that is not empty; "" if there is none."""
+    try:
+        with open(path, "rb") as log:
+            log.seek(max(start, os.fstat(log.fileno()).st_size - TAIL_BYTES))
+            lines = log.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
