@@ -26,9 +26,9 @@ def small_model() -> Transformer:
 
 @functools.cache
 def in_float64() -> Transformer:
-    """The same; to be used with float64 enabled."""
+    """One of a single block, to be used with float64 enabled."""
     with jax.enable_x64(True):
-        lm = small_model()
+        lm = tiny_model(n_layers=1)
         return lm.with_params(
             jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.float64)), lm.params)
         )

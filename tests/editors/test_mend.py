@@ -16,6 +16,7 @@ from jaxedit.editors.mend import Mend
 from jaxedit.editors.meta_training import MetaTraining, train
 from jaxedit.errors import UserError
 from jaxedit.models.forward import forward
+from jaxedit.sharding import replicate
 from tests.editors.hyper import (
     captured_by,
     changes,
@@ -26,6 +27,7 @@ from tests.editors.hyper import (
     small_model,
     stirred,
 )
+from tests.tiny import tiny_model
 
 TRAINING = MetaTraining(steps=8, batch=4, learning_rate=3e-3, validation=0.0)
 MEND = Mend((0, 1), rank=5, rate=1e-2, edit_weight=0.7, remat=True, training=TRAINING)
@@ -126,7 +128,7 @@ def test_the_gradient_of_training_is_that_of_differences():
     """In float64, along random directions of everything that is trained."""
     with jax.enable_x64(True):
         lm, facts, rng = in_float64(), records(), np.random.default_rng(5)
-        problem = dataclasses.replace(MEND, layers=(1,)).problem(lm, facts)
+        problem = dataclasses.replace(MEND, layers=(0,)).problem(lm, facts)
         at, places = stirred(problem.initial, np.float64), np.arange(4)
 
         def loss(trained: Trained) -> float:
@@ -154,8 +156,8 @@ def plus(tree: Any, way: Any, step: float) -> Any:
 
 
 def test_a_handful_of_steps_lowers_the_loss():
-    lm, facts = small_model(), records()
-    problem = dataclasses.replace(MEND, layers=(1,), rate=-1e-3, remat=False).problem(lm, facts)
+    lm, facts = tiny_model(n_layers=1), records()
+    problem = dataclasses.replace(MEND, layers=(0,), rate=-1e-3, remat=False).problem(lm, facts)
     made = train(problem, TRAINING)
 
     def loss(trained: Trained) -> float:
@@ -220,3 +222,20 @@ def test_what_is_trained_is_kept_whole(mend: Mend):
     again = mend.unpack(small_model(), mend.pack(mend.trained))
     assert jax.tree.structure(again) == jax.tree.structure(mend.trained)
     assert jax.tree.all(jax.tree.map(np.array_equal, again, mend.trained))
+
+
+def test_two_devices_train_and_edit_as_one():
+    """Rows are split; the network is on both."""
+    facts, found = records(), []
+    editor = dataclasses.replace(MEND, layers=(0,), rate=-1e-3, remat=False)
+    for devices in (1, 2):
+        lm = tiny_model(devices, n_layers=1)
+        problem = editor.problem(lm, facts)
+        own = replicate(stirred(problem.initial), lm.mesh)
+        gradient, said = problem.gradient(own, np.arange(4), np.random.default_rng(0))
+        edits = changes(lm, dataclasses.replace(editor, trained=own), facts)
+        found.append((jax.tree.map(np.asarray, gradient.network), edits, said["loss"]))
+    pairs = [zip(*map(jax.tree.leaves, part), strict=True) for part in zip(*found, strict=True)]
+    for part in pairs:
+        one, two = (np.concatenate([np.ravel(x) for x in own]) for own in zip(*part, strict=True))
+        assert close(two, one, 1e-4)
