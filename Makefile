@@ -9,7 +9,7 @@ comma := ,
 PARALLEL := --numprocesses=auto --dist=loadfile
 INSTALLED := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: quickstart test test-all lint clean
+.PHONY: quickstart test test-all test-slurm lint clean
 
 # A third of so short a run is compilation; less optimised programs save more than they cost.
 quickstart: $(INSTALLED)
@@ -21,6 +21,10 @@ test: $(INSTALLED)
 
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest $(PARALLEL)
+
+# Starts a Slurm of its own: Debian's slurm-wlm and munge, as root.
+test-slurm: $(INSTALLED)
+	PYTHON=$(BIN)/python tests/slurm/run.sh
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@
     python -m jaxedit.launch --batch=runs/methods.py --out=out/runs \\
         --engine=slurm --partition=gpu --time=240
     python -m jaxedit.launch --config=configs/quickstart.py --out=out/runs \\
-        --sweep config.arms.d4s.moment_weight=5,20,80 --sweep config.facts.seed=0,1
+        --sweep config.arms.d4s.moment_weight=5,20 --sweep config.facts.seed=0,1
 
 A run is kept in OUT/<hash of its config>, its output in OUT/<hash>.log, and OUT/<batch>.json says
 which name has which hash; it is a batch file, too. Finished runs are skipped, begun ones go on:

@@ -61,15 +61,9 @@ def begun(job: Job, command: Sequence[str], log: BinaryIO) -> int:
     return log.tell()
 
 
-def environment(job: Job) -> dict[str, str]:
-    """Of a run's process; what one run has compiled, the next need not."""
-    defaults = {
-        "PYTHONUNBUFFERED": "1",
-        "JAX_COMPILATION_CACHE_DIR": str((job.out / ".compiled").resolve()),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
-    return {**defaults, **os.environ}  # where the user has set none
+def environment() -> dict[str, str]:
+    """Of a run's process: ours, and its output at once in the log."""
+    return {"PYTHONUNBUFFERED": "1", **os.environ}
 
 
 def last_line(path: Path, start: int = 0) -> str:

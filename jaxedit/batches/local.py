@@ -112,7 +112,7 @@ def _start(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**environment(job), **slot.environment},
+            env={**environment(), **slot.environment},
             start_new_session=True,  # a terminal's Ctrl-C comes to us alone; we pass it on
             pass_fds=locks,  # so that the GPUs stay taken as long as it lives
         )

@@ -62,7 +62,7 @@ class Task:
                     sys.exit(f"error: {busy}")
             else:  # of a run of several processes
                 log = opened.enter_context(open(self.job.log, "ab"))
-            code = _run(self.command, environment(self.job), log)
+            code = _run(self.command, environment(), log)
         if code:
             sys.exit(code if code > 0 else 128 - code)
 

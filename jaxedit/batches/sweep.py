@@ -1,10 +1,13 @@
 """A batch from the command line: a config, and values for some of its settings.
 
 ``--sweep config.seed=0,1 --sweep config.layers=(1,2),(3,)`` makes a run of each of the four pairs.
+A setting of a method may be one that the config leaves to the model:
+``--sweep config.arms.d4s.values.learning_rate=0.1,0.3``.
 """
 
 from __future__ import annotations
 
+import ast
 import copy
 import itertools
 import re
@@ -36,7 +39,8 @@ def swept(config: ConfigDict, source: str, sweeps: Sequence[str]) -> Batch:
         raise UserError("--sweep: gives one setting twice; put all of its values behind one '='")
     for path, values in settings.items():
         for value in values:
-            check_override(config, path, value)
+            if not _is_new(config, path):
+                check_override(config, path, value)
     names = _short(list(settings))
     runs = {
         ", ".join(f"{names[path]}={value}" for path, value in zip(settings, chosen, strict=True))
@@ -88,13 +92,42 @@ def _short(paths: Sequence[str]) -> dict[str, str]:
 
 def _changed(config: ConfigDict, values: Mapping[str, str]) -> Any:
     """The config with these settings, read as the command line reads them."""
-    arguments = ["sweep", *(f"--{path}={value}" for path, value in values.items())]
+    changed = copy.deepcopy(config)
+    new = {path: value for path, value in values.items() if _is_new(config, path)}
+    with changed.unlocked():
+        for path, value in new.items():
+            _add(changed, path.split(".")[1:], value)
+    arguments = [f"--{path}={value}" for path, value in values.items() if path not in new]
     own = flags.FlagValues()
     holder = config_flags.DEFINE_config_dict(
-        "config", copy.deepcopy(config), sys_argv=arguments, flag_values=own
+        "config", changed, sys_argv=["sweep", *arguments], flag_values=own
     )
     try:
-        own(arguments)
+        own(["sweep", *arguments])
     except flags.Error as error:
         raise UserError(f"--sweep: {' '.join(str(error).split())}") from None
     return holder.value
+
+
+def _is_new(config: Any, path: str) -> bool:
+    """Whether it is a method's setting that the config has not; the batch checks its name."""
+    parts = path.split(".")[1:]
+    node = config
+    for depth, part in enumerate(parts):
+        if not hasattr(node, "keys"):
+            return False
+        if part not in node:
+            return depth > 1 and parts[0] == "arms"
+        node = node[part]
+    return False
+
+
+def _add(node: Any, parts: Sequence[str], value: str) -> None:
+    for part in parts[:-1]:
+        if part not in node:
+            node[part] = ConfigDict()
+        node = node[part]
+    try:
+        node[parts[-1]] = ast.literal_eval(value)
+    except (ValueError, SyntaxError):  # a word
+        node[parts[-1]] = value

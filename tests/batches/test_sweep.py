@@ -53,6 +53,16 @@ def test_values_of_every_kind(config: ConfigDict):
     assert values("config.statistics.source=model,a.txt") == ["model", "a.txt"]
 
 
+def test_settings_of_a_method_that_the_config_leaves_to_the_model(config: ConfigDict):
+    sweeps = ["config.arms.d4s.values.learning_rate=0.1,3e-1", "config.arms.d4s.residual=shared"]
+    runs = swept(config, "x.py", sweeps).configs.values()
+    assert [run.arms[0].settings for run in runs] == [
+        {"moment_weight": 5.0, "residual": "shared", "values": {"learning_rate": rate}}
+        for rate in (0.1, 0.3)
+    ]
+    assert "values" not in config.arms.d4s
+
+
 def test_parts_of_names_that_tell_settings_apart(config: ConfigDict):
     sweeps = ["config.arms.d4s.moment_weight=1", "config.arms.memit.moment_weight=1,2"]
     batch = swept(config, "x.py", sweeps)
@@ -78,6 +88,11 @@ def test_a_config_without_a_sweep_is_one_run(config: ConfigDict):
         (["config.seed=1,1"], r"gives a value twice"),
         (["config.seed=1", "config.seed=2"], r"gives one setting twice"),
         (["config.layers=(1,"], r"--sweep"),
+        (["config.arms.d4s.residul=shared"], r"arms.d4s.residul: .*residual"),
+        (["config.arms.d4s.values.rate=1"], r"arms.d4s.values.rate: "),
+        (["config.arms.d4s.values=1"], r"run 'values=1': "),
+        (["config.arms.d5s.residual=shared"], r"--config.arms.d5s: no such setting"),
+        (["config.arms.d4s.moment_weight.x=1"], r"moment_weight"),
         (["config.arms.d4s.batch=0"], r"run 'batch=0': "),
     ],
 )
