@@ -210,7 +210,7 @@ def target_rows(
     Raises:
       UserError: the tokenizer has no end-of-text token.
     """
-    ending = _end_of_text(tokenizer) if end_of_text else []
+    ending = ending_ids(tokenizer) if end_of_text else []
     rows, places, targets = [], [], []
     for fact in facts:
         whole, start = tokenizer.encode_pair(fact.question, fact.target)
@@ -237,7 +237,8 @@ def target_rows(
     )
 
 
-def _end_of_text(tokenizer: Tokenizer) -> list[int]:
+def ending_ids(tokenizer: Tokenizer) -> list[int]:
+    """The end-of-text token; UserError if there is none."""
     if tokenizer.eos_id is None:
         raise UserError("the tokenizer has no end-of-text token; set end_of_text=False")
     return [tokenizer.eos_id]

@@ -29,6 +29,7 @@ from optax.contrib import muon
 from jaxedit.data.fact import SLOT, Fact
 from jaxedit.editors.editor import Log
 from jaxedit.editors.meta_training import MetaTraining, Problem, TrainedOnce, split
+from jaxedit.editors.rows import ending_ids
 from jaxedit.editors.scope import (
     Memory,
     Metric,
@@ -91,8 +92,9 @@ class Serac(TrainedOnce):
         and 1 and no `others`.
       inside_weight, outside_weight: of the loss's parts.
       others: keys of other records among which a step's edits are told apart.
-      swap: the edits of training have any target of their group, so that answers must be read from
-        the edit.
+      swap: the edits of training have any target that their group knows, so that answers must be
+        read from the edit.
+      end_of_text: answers are learned with the end-of-text token behind them.
       scope_rate: the learning rate of the classifier; that of the counterfactual model is the
         training's.
       optimiser: of the counterfactual model; the classifier's is Adam.
@@ -116,6 +118,7 @@ class Serac(TrainedOnce):
     outside_weight: float = 1.0
     others: int = 256
     swap: bool = True
+    end_of_text: bool = False
     scope_rate: float = 3e-3
     optimiser: Literal["adam", "muon"] = "adam"
     training: MetaTraining = dataclasses.field(default_factory=_training)
@@ -194,10 +197,13 @@ class Serac(TrainedOnce):
           UserError: the counterfactual model cannot be used, or the records cannot.
         """
         other = self._counterfactual(lm)
+        order = np.random.default_rng(self.training.seed).permutation(len(facts))
+        facts = [facts[i] for i in order]  # those that are kept apart are then like the others
         made = records(lm, facts, self.reading(lm), key=self.key, form=self.format, swap=self.swap)
         learn, _ = split(len(facts), self.training)
         weights = Weights(self.inside_weight, self.outside_weight)
-        lessons = Lessons(lm, other, made, learn, self.others, self.objective, weights)
+        ending = tuple(ending_ids(lm.tokenizer)) if self.end_of_text else ()
+        lessons = Lessons(lm, other, made, learn, self.others, self.objective, weights, ending)
         wide = jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, "float32")), other.params)
         metric = first_metric(made.features, self.width, self.training.seed)
         size = sum(leaf.size for leaf in jax.tree.leaves(wide))

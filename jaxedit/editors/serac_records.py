@@ -32,7 +32,7 @@ class Records(NamedTuple):
       keys: of each, the text that stands for it in the classifier.
       inside: of each, the questions in its scope.
       outside: of each, questions that are not, with answers.
-      targets: of each, what else might be answered: the targets of its group.
+      targets: of each, what might be answered.
       features: [U, F] float32, of every text.
       rows: text -> its row of the features.
     """
@@ -104,14 +104,15 @@ def records(
       reading: where.
       key: see `key_text`.
       form: what questions are asked in.
-      swap: take other targets of the same group, too, so that the answer must be read from the
-        edit and cannot be learned.
+      swap: take as targets whatever is answered to questions of the same group, so that the answer
+        must be read from the edit and cannot be learned.
     """
     if len(facts) < 2:
         raise UserError(f"SERAC needs two training records at least, not {len(facts)}")
     groups: dict[str, dict[str, None]] = defaultdict(dict)
     for fact in facts:
-        groups[fact.group][fact.target] = None
+        known = (fact.target, fact.previous, *(near.answer.strip() for near in fact.neighbours))
+        groups[fact.group] |= dict.fromkeys(answer for answer in known if answer)
     keys = tuple(key_text(fact, key, form) for fact in facts)
     inside = tuple(
         tuple(fill(form, prompt) for prompt in (fact.question, *fact.paraphrases)) for fact in facts

@@ -35,6 +35,7 @@ class Lessons:
       most: how many of these.
       objective: see `serac_losses`.
       weights: of the loss's parts.
+      ending: ids behind every answer.
     """
 
     base: Transformer
@@ -44,6 +45,7 @@ class Lessons:
     most: int
     objective: Objective
     weights: Weights
+    ending: tuple[int, ...] = ()
 
     def gradient(
         self, trained: Trained, places: np.ndarray, rng: np.random.Generator
@@ -102,7 +104,8 @@ class Lessons:
 
     def _behind(self, said: Said, asked: Sequence[Asked], edits: Sequence[str]) -> Said:
         """With the rows of both models: the counterfactual one's behind these edits."""
-        rows = [self.base.pair_row(*pair) for pair in asked]
+        pairs = [self.base.pair_row(*pair) for pair in asked]
+        rows = [([*ids, *self.ending], n) for ids, n in pairs]
         read = [
             behind(self.other, edit, prompt, row)
             for edit, (prompt, _), row in zip(edits, asked, rows, strict=True)

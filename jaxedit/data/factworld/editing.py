@@ -111,4 +111,21 @@ def cache_settings() -> dict[str, Any]:
         "validate_every": 50,
         "validation": 0.07,
     }
-    return {"serac": {"depth": 3, "optimiser": "muon", "training": training}}
+    return {"serac": {"depth": 3, "optimiser": "muon", "end_of_text": True, "training": training}}
+
+
+def side_memory_settings(layer: int) -> dict[str, dict[str, Any]]:
+    """How WISE edits, with more unrelated and earlier texts beside each edit than published.
+
+    One question beside an edit leaves the router open to nearly everything, and the published
+    weight of the margins leaves too little of the edit itself.
+    """
+    return {
+        "wise": {
+            "layers": [layer],
+            "unrelated_rows": 16,
+            "replay": 16,
+            "margin_weight": 0.1,
+            "steps": 35,
+        }
+    }
