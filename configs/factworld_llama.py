@@ -13,6 +13,7 @@ from jaxedit.data.factworld.editing import (
     codebook_settings,
     hyper_settings,
     method_settings,
+    side_memory_settings,
 )
 
 
@@ -70,6 +71,7 @@ def get_config() -> ConfigDict:
         "methods": {
             **method_settings(layer=2),
             **codebook_settings(grace=5, defer=6),
+            **side_memory_settings(6),
             **cache_settings(),
             **hyper_settings("mlp.gate", "mlp.up", "mlp.down"),
             "kn": {

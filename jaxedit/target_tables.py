@@ -52,7 +52,7 @@ def tables(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _rows(result: Mapping[str, Any], decoding: str) -> Iterator[dict[str, Any]]:
     """Target by target: by itself, then with each arm's plug-in in each mode."""
-    own = [(arm["title"], arm.get("targets", {})) for arm in result["arms"]]
+    own = [(arm["title"], arm["targets"]) for arm in result["arms"] if arm.get("targets")]
     for target in dict.fromkeys(name for _, targets in own for name in targets):
         known = [(title, targets[target]) for title, targets in own if target in targets]
         yield _row(target, UNEDITED, known[0][1][BEFORE], decoding)
@@ -124,7 +124,9 @@ def label(record: Mapping[str, Any]) -> str:
 def gates(result: Mapping[str, Any]) -> dict[str, Any] | None:
     """Kinds of prompts across, arms down: (share with alpha of at least 1/2, mean, prompts)."""
     told = {
-        arm["title"]: {one["kind"]: one for one in arm.get("alpha", ())} for arm in result["arms"]
+        arm["title"]: {one["kind"]: one for one in arm["alpha"]}
+        for arm in result["arms"]
+        if arm.get("alpha")
     }
     kinds = list(dict.fromkeys(kind for own in told.values() for kind in own))
     if not kinds:

@@ -175,9 +175,9 @@ def test_an_empty_codebook_and_questions_far_from_every_key_leave_every_bit(fact
     empty = dataclasses.replace(EDITOR, capacity=8).init(lm)
     behind = [EDITOR.bind(lm, one) for one in (state, empty)]
     edit = lm.pair_row(facts[0].question, "is")
-    # One prompt a call: rows are laid out alike with and without an adapter.
+    plain = lm.with_adapters({})  # rows laid out as behind an adapter, and none
     for row in (*rows, edit):
-        near, far, unedited = (logprobs(model, [row])[0] for model in (*behind, lm))
+        near, far, unedited = (logprobs(model, [row])[0] for model in (*behind, plain))
         np.testing.assert_array_equal(far, unedited)
         assert (near == unedited).all() == (row != edit)
     texts = [model.generate(others, NEW) for model in (*behind, lm)]
