@@ -71,7 +71,7 @@ def get_config() -> ConfigDict:
         "methods": {
             **method_settings(layer=2),
             **codebook_settings(grace=5, defer=6),
-            **side_memory_settings(6),
+            **side_memory_settings(6, rate=0.5, margins=2.0),
             **cache_settings(),
             **hyper_settings("mlp.gate", "mlp.up", "mlp.down"),
             "kn": {

@@ -104,6 +104,10 @@ def _deferring(layer: int) -> Fields:
     return {"layers": (layer,), "learning_rate": 7e-5, "steps": 100, "threshold": 0.5}
 
 
+def _beside(layer: int, alpha: float, beta: float, gamma: float) -> Fields:
+    return {"layers": (layer,), "alpha": alpha, "beta": beta, "gamma": gamma}
+
+
 def _linears(module: str, first: int, last: int) -> tuple[str, ...]:
     return tuple(f"layers_{layer}/{module}" for layer in range(first, last + 1))
 
@@ -201,6 +205,12 @@ PUBLISHED: Table = {
         QWEN: _codebook(18, 50),
     },
     "defer": {GPT_J: _deferring(25), LLAMA_2: _deferring(27), MISTRAL: _deferring(27)},
+    "wise": {  # GPT-J's margins were found with versions that lack the bias: see `legacy`
+        GPT_J: _beside(21, 15.0, 40.0, 20.0),
+        LLAMA_2: _beside(27, 5.0, 20.0, 10.0),
+        MISTRAL: _beside(27, 5.0, 20.0, 10.0),
+        QWEN: _beside(23, 5.0, 20.0, 10.0),
+    },
     "serac": {GPT_J: _CACHED, LLAMA_2: _CACHED},
     "onceedit": {},  # the paper gives a learning rate and lambda: the editor's defaults
 }

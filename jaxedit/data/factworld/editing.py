@@ -114,18 +114,32 @@ def cache_settings() -> dict[str, Any]:
     return {"serac": {"depth": 3, "optimiser": "muon", "end_of_text": True, "training": training}}
 
 
-def side_memory_settings(layer: int) -> dict[str, dict[str, Any]]:
+def side_memory_settings(layer: int, rate: float = 1.0, margins: float = 1.0) -> dict[str, Any]:
     """How WISE edits, with more unrelated and earlier texts beside each edit than published.
 
-    One question beside an edit leaves the router open to nearly everything, and the published
-    weight of the margins leaves too little of the edit itself.
+    Chosen on the tuning pool. With one unrelated question beside an edit, the router is soon open
+    to nearly everything; with several and no replay it forgets the edits; with the published weight
+    the margins leave too little of what was learnt. Ten edits fill a version, as 500 do whose
+    matrix has 350 times as many entries. Versions are not merged: what two of them move adds up,
+    which carries most unrelated prompts over the thresholds.
+
+    Args:
+        layer: with the side memory.
+        rate: of the steps.
+        margins: in units of those published for Llama-2.
     """
     return {
         "wise": {
             "layers": [layer],
-            "unrelated_rows": 16,
-            "replay": 16,
-            "margin_weight": 0.1,
+            "learning_rate": rate,
+            "alpha": 5 * margins,
+            "beta": 20 * margins,
+            "gamma": 10 * margins,
             "steps": 35,
+            "margin_weight": 0.05,
+            "unrelated_rows": 8,
+            "replay": 8,
+            "save_freq": 10,
+            "merge_freq": 10,
         }
     }
