@@ -2,9 +2,10 @@
 
     python runs/onceedit_decoding.py --workdir=out/runs/<directory of a run of runs/onceedit.py>
 
-Takes the plug-in of a finished run with targets as it stands, edits nothing, and prints two tables
-for each target: what ends a text, which anchors are shared and what a guard does; and, for every
-column of the look-up table, whether the search in float64 ends at the same token.
+Takes the plug-in of a finished run with targets as it stands, edits nothing, and prints tables
+for each target: what ends a text, which anchors are shared and what a guard does, and what the
+paper's other modes do where their search reaches; then, for every column of the look-up table,
+whether the search in float64 ends at the same token.
 """
 
 from collections import Counter
@@ -18,6 +19,8 @@ from jaxedit.errors import UserError
 from jaxedit.evaluation import find_arm, of_run, reopen
 from jaxedit.serving import open_target, taught
 from jaxedit.studies.ensemble_decoding import (
+    SEARCHES,
+    VARIANTS,
     answers_table,
     asked_of,
     by_anchors,
@@ -48,7 +51,8 @@ def main() -> None:
         own = by_anchors(asked, plugin, anchors)
         counts = Counter(one.role for one in own)
         logging.info("%s: %s", name, ", ".join(f"{n} {role}" for role, n in counts.items()))
-        print(answers_table(name, compare(target, plugin, own, **settings)))
+        variants = VARIANTS + SEARCHES
+        print(answers_table(name, compare(target, plugin, own, variants=variants, **settings)))
         ends = sorted(target.final_ids())
         for rule in ("deepen", "bytes"):
             space = open_space(target, plugin.lm, rule)  # type: ignore[arg-type]
