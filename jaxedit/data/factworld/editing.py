@@ -29,9 +29,11 @@ def method_settings(layer: int) -> dict[str, dict[str, Any]]:
 def hyper_settings(*modules: str) -> dict[str, dict[str, Any]]:
     """How MEND and MALMEN train and edit models of eight blocks; see their editors.
 
-    On the tuning pool MEND's single edits, and ten in sequence or in one batch, reach nine tokens
-    in ten and more, in other words too; a hundred leave nothing of the model, either way. MALMEN
-    keeps nine in ten of a hundred in one batch, and three quarters where they come ten by ten.
+    Chosen for the GPT-J model on the tuning pool. There MEND's single edits, and ten in sequence or
+    in one batch, reach nine tokens in ten and more, in other words too; a hundred leave nothing of
+    the model, either way. MALMEN keeps nine in ten of a hundred in one batch, and three quarters
+    where they come ten by ten. The Llama model takes MEND less well: eight in ten, singly or ten in
+    one batch, and nothing of ten in sequence.
 
     Args:
         modules: the linears of the MLP, which MEND edits.
