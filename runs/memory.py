@@ -22,13 +22,17 @@ from jaxedit.config import arms, base
 from jaxedit.errors import UserError
 from jaxedit.metrics import easyedit
 
-WEIGHTS = {
+FINE_TUNING = {
     "ft_l": {"method": "ft_l", "title": "FT-L"},
     "ft_m": {"method": "ft_m", "title": "FT-M"},
-    "rome": {"method": "rome", "title": "ROME"},
+}
+LOCATE = {
     "memit": {"method": "memit", "title": "MEMIT"},
-    "alphaedit": {"method": "alphaedit", "title": "AlphaEdit"},
     "d4s": {"method": "d4s", "title": "D4S", "residual": "shared"},
+}
+LOCATE_MORE = {
+    "rome": {"method": "rome", "title": "ROME"},
+    "alphaedit": {"method": "alphaedit", "title": "AlphaEdit"},
 }
 MEMORY = {
     "grace": {"method": "grace", "title": "GRACE"},
@@ -56,7 +60,9 @@ def get_batch(scale: str = "tiny") -> Batch:
             "memories": run(MEMORY),
             "trained once": run(TRAINED),
             "in context": run(CONTEXT),
-            "into the weights": run(WEIGHTS),
+            "MEMIT and D4S": run(LOCATE),
+            "fine-tuning": run(FINE_TUNING),
+            "ROME and AlphaEdit": run(LOCATE_MORE),
         },
     )
 
