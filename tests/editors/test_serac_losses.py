@@ -1,4 +1,4 @@
-"""SERAC's two losses are what they say: recomputed from distances and from a routed model's words."""
+"""SERAC's two losses, recomputed from distances and from a routed model's words."""
 
 import dataclasses
 from collections.abc import Sequence
