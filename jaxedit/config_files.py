@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import inspect
 import runpy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from jaxedit.ledger import read_json
 COMMON = tuple(ArmConfig.__dataclass_fields__)  # of an arm; all else are its method's settings
 
 
-def call(path: str, function: str, where: str, *arguments: str) -> Any:
+def call(path: str, function: str, where: str, *arguments: str | int, too_many: str = "") -> Any:
     """What a function of a Python file returns.
 
     Args:
@@ -27,6 +28,7 @@ def call(path: str, function: str, where: str, *arguments: str) -> Any:
         function: its name there, such as "get_config".
         where: the flag, for messages.
         arguments: passed on.
+        too_many: what to say if the function takes fewer; "" says what Python does.
 
     Raises:
         UserError: there is no such file, it does not run, or it has no such function.
@@ -37,6 +39,8 @@ def call(path: str, function: str, where: str, *arguments: str) -> Any:
         found = runpy.run_path(path).get(function)
         if found is None:
             raise UserError(f"{where}: has no function {function}{_example(function)}")
+        if too_many and not _takes(found, len(arguments)):
+            raise UserError(too_many)
         return found(*arguments)
     except UserError:
         raise
@@ -44,6 +48,14 @@ def call(path: str, function: str, where: str, *arguments: str) -> Any:
         said = " ".join(str(error).split())
         kind = type(error).__name__
         raise UserError(f"{where}: the file does not run ({kind}: {said or kind})") from error
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 def json_config(path: str, where: str) -> ConfigDict:

@@ -1,15 +1,17 @@
 """A batch: many runs under one title, such as those of a table of a paper.
 
-A batch file, runs/NAME.py, has ``get_batch(scale="tiny")`` that returns a `Batch`; what a launch
-has written down of one, OUT/NAME.json, is a batch file, too. A run's directory is named by the
-hash of its configuration, so that runs with the same configuration are made once, whichever
-batches name them.
+A batch file, runs/NAME.py, has ``get_batch(scale="tiny")`` that returns a `Batch`, or
+``get_batch(scale="tiny", seed=0)`` where there can be several seeds; what a launch has written
+down of one, OUT/NAME.json, is a batch file, too. A run's directory is named by the hash of its
+configuration, so that runs with the same configuration are made once, whichever batches name them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import glob
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ from jaxedit.typed import suggestion
 
 DONE, PARTIAL, TODO = "done", "partial", "todo"
 SCALE = "tiny"
+SEEDS = (0,)
+NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,9 @@ class Job:
     @property
     def label(self) -> str:
         """For people."""
-        return ", ".join(self.names)
+        more = len(self.names) - NAMES_SHOWN
+        shown = ", ".join(self.names[:NAMES_SHOWN])
+        return f"{shown} and {more} more" if more > 0 else shown
 
     def state(self) -> str:
         """ "done", "partial" if the run has begun, or "todo".
@@ -109,18 +115,75 @@ class Job:
         return DONE if reported >= {arm.name for arm in self.config.arms} else PARTIAL
 
 
-def load_batch(path: str, scale: str = SCALE) -> Batch:
-    """The batch that a file describes, at a scale; OUT/<batch>.json of a launch has its own.
+def load_batches(
+    paths: Sequence[str], scale: str = SCALE, seeds: Sequence[int] = SEEDS
+) -> dict[str, Batch]:
+    """The batches that files describe, by the names of their files below OUT.
+
+    Args:
+        paths: files, lists of files with commas between them, or globs such as "runs/d4s_*.py".
+        scale: passed to each file.
+        seeds: of each batch; see `load_batch`.
 
     Raises:
-        UserError: there is no such file, it does not run, or one of its runs is wrong.
+        UserError: no file matches, two batches have one name, or one of them is wrong.
+    """
+    files = dict.fromkeys(path for part in paths for path in _matching(part))
+    found: dict[str, Batch] = {}
+    for path in files:
+        name = batch_name(path, scale)
+        if name in found:
+            raise UserError(f"--batch={path}: another batch is called {name}, too; rename one")
+        found[name] = load_batch(path, scale, seeds)
+    return found
+
+
+def load_batch(path: str, scale: str = SCALE, seeds: Sequence[int] = SEEDS) -> Batch:
+    """The batch that a file describes, at a scale; OUT/<batch>.json of a launch has its own.
+
+    Args:
+        path: the file.
+        scale: passed to it.
+        seeds: passed to it one after another; the runs of all but seed 0 are named after theirs,
+            and the rest of the batch is that of the first.
+
+    Raises:
+        UserError: there is no such file, it does not run, it knows no seeds, or one of its runs is
+            wrong.
     """
     where = f"--batch={path}"
     try:
-        kept = path.endswith(".json")
-        batch = _kept(Path(path), where) if kept else call(path, "get_batch", where, scale)
+        if path.endswith(".json"):
+            if tuple(seeds) != SEEDS:
+                raise UserError(f"--seeds: {path} has the seeds that it was launched with")
+            return _kept(Path(path), where)
+        found = {seed: _of_file(path, where, scale, seed) for seed in seeds}
+        runs = {
+            f"{name}, seed {seed}" if seed else name: config
+            for seed, batch in found.items()
+            for name, config in batch.configs.items()
+        }
+        return replace(next(iter(found.values())), runs=runs)
     except UserError as error:
         raise error if str(error).startswith("--") else UserError(f"{where}: {error}") from None
+
+
+def _matching(paths: str) -> list[str]:
+    """The files of a list with commas, globs among them in the order of their names."""
+    found = []
+    for part in filter(None, paths.split(",")):
+        matches = sorted(glob.glob(part)) if glob.has_magic(part) else [part]
+        if not matches:
+            raise UserError(f"--batch={part}: no file matches; the shell's quotes may be in it")
+        found += [os.path.normpath(match) for match in matches]
+    return found
+
+
+def _of_file(path: str, where: str, scale: str, seed: int) -> Batch:
+    # A file of one seed has no argument for it.
+    unable = f"--seeds={seed}: get_batch of {path} takes no seed; leave --seeds out"
+    arguments = (scale, seed) if seed else (scale,)
+    batch = call(path, "get_batch", where, *arguments, too_many=unable if seed else "")
     if not isinstance(batch, Batch):
         raise UserError(f"{where}: get_batch returns {type(batch).__name__}, not a Batch")
     return batch
@@ -157,16 +220,46 @@ def jobs(batch: Batch, out: Path, only: str | None = None) -> tuple[Job, ...]:
     Raises:
         UserError: no name matches.
     """
+    return _jobs([(name, name, config) for name, config in batch.configs.items()], out, only)
+
+
+def jobs_of_all(
+    batches: Mapping[str, Batch], out: Path, only: str | None = None
+) -> tuple[Job, ...]:
+    """The different configurations of several batches: one work list.
+
+    Args:
+        batches: by name; runs of several are called after their batch, too.
+        out: directory that holds all runs.
+        only: a glob over names of runs, with "BATCH: " before them or not; None takes all.
+
+    Raises:
+        UserError: no name matches.
+    """
+    if len(batches) == 1:
+        [batch] = batches.values()
+        return jobs(batch, out, only)
+    named = [
+        (f"{title}: {name}", name, config)
+        for title, batch in batches.items()
+        for name, config in batch.configs.items()
+    ]
+    return _jobs(named, out, only)
+
+
+def _jobs(
+    named: Sequence[tuple[str, str, RunConfig]], out: Path, only: str | None
+) -> tuple[Job, ...]:
+    """Of (name shown, name in its batch, config)."""
     names: dict[str, list[str]] = {}
     configs: dict[str, RunConfig] = {}
-    for name, config in batch.configs.items():
-        if only is None or fnmatchcase(name, only):
-            names.setdefault(config.hash, []).append(name)
+    for shown, name, config in named:
+        if only is None or fnmatchcase(shown, only) or fnmatchcase(name, only):
+            names.setdefault(config.hash, []).append(shown)
             configs[config.hash] = config
     if not names:
-        raise UserError(
-            f"--only={only}: no run has such a name{suggestion(only or '', batch.runs)}"
-        )
+        hint = suggestion(only or "", [name for _, name, _ in named])
+        raise UserError(f"--only={only}: no run has such a name{hint}")
     return tuple(Job(tuple(names[key]), config, out) for key, config in configs.items())
 
 

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from jaxedit.batches.batch import Batch, batch_name, jobs, load_batch
+from jaxedit.batches.batch import (
+    Batch,
+    batch_name,
+    jobs,
+    jobs_of_all,
+    load_batch,
+    load_batches,
+)
 from jaxedit.config import RunConfig, arms, base, run_config, to_dict
 from jaxedit.config_files import json_config
 from jaxedit.errors import UserError
@@ -84,6 +91,57 @@ def test_equal_runs_are_one_job_with_all_its_names(tmp_path: Path):
 def test_the_same_run_of_another_batch_is_the_same_directory(tmp_path: Path):
     [job] = jobs(Batch("Other", "", {"else": raw(1)}), tmp_path)
     assert job.workdir == jobs(batch("x", "y"), tmp_path)[1].workdir
+
+
+SEEDED = FILE.replace('(scale="tiny")', '(scale="tiny", seed=0)').replace(
+    "config.facts.limit =", "config.seed = seed; config.facts.limit ="
+)
+
+
+def test_seeds_make_one_batch(write):
+    path = write(SEEDED.replace("METHOD", "'d4s'"))
+    both = load_batch(path, seeds=(0, 3))
+    assert both.title == "Table 1"
+    assert {name: config.seed for name, config in both.configs.items()} == {
+        "d4s": 0,
+        "d4s, seed 3": 3,
+    }
+    assert list(load_batch(path, seeds=(3,)).configs) == ["d4s, seed 3"]
+
+
+def test_a_batch_without_seeds_says_so(write):
+    path = write(FILE.replace("METHOD", "'d4s'"))
+    assert load_batch(path, seeds=(0,)).configs
+    with pytest.raises(UserError, match=r"^--seeds=2: get_batch of .*table.py takes no seed"):
+        load_batch(path, seeds=(0, 2))
+
+
+def test_several_files_are_one_work_list(write, tmp_path: Path):
+    text = FILE.replace("METHOD", "'d4s'")
+    one = write(text, "t1.py")
+    two = write(
+        text.replace('{"d4s": config}', '{"same": config, "x": {**config.to_dict(), "seed": 5}}'),
+        "t2.py",
+    )
+    for paths in ([one, two], [f"{one},{two}"], [str(tmp_path / "t*.py"), one]):
+        found = load_batches(paths)
+        assert list(found) == ["t1", "t2"]
+    shared, own = jobs_of_all(found, tmp_path)
+    assert shared.names == ("t1: d4s", "t2: same") and own.label == "t2: x"
+    assert jobs_of_all({"t1": found["t1"]}, tmp_path)[0].label == "d4s"
+    for only in ("x", "t2: x", "?"):
+        assert [job.label for job in jobs_of_all(found, tmp_path, only)] == ["t2: x"]
+    with pytest.raises(UserError, match=r"--batch=.*no\*.py: no file matches"):
+        load_batches([one, str(tmp_path / "no*.py")])
+    (tmp_path / "other").mkdir()
+    again = write(text, "other/t1.py")
+    with pytest.raises(UserError, match="another batch is called t1, too"):
+        load_batches([one, again])
+
+
+def test_many_names_are_counted(tmp_path: Path):
+    [job] = jobs(Batch("", "", {name: raw(1) for name in "abcde"}), tmp_path)
+    assert job.label == "a, b, c and 2 more"
 
 
 def test_done_means_every_arm(tmp_path: Path):
