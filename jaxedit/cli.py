@@ -24,6 +24,7 @@ from jaxedit.compilation import LONG, keep_programs, watch_programs
 from jaxedit.config_files import call, json_config
 from jaxedit.errors import UserError
 from jaxedit.hosts import Hosts
+from jaxedit.overrides import check_override, is_ours, put
 from jaxedit.typed import suggestion
 
 BAD_INPUT = 2
@@ -91,8 +92,11 @@ def config_flag(name: str = "config") -> flags.FlagHolder:
 
     A ``.json`` file is a run's config as its directory keeps it.
     """
-    holder = config_flags.DEFINE_config_file(name, None, "a run's config file", lock_config=True)
-    flags.FLAGS[name].parser = _ConfigFiles()
+    parser = _ConfigFiles()
+    holder = config_flags.DEFINE_config_file(
+        name, None, "a run's config file", lock_config=True, sys_argv=parser.arguments
+    )
+    flags.FLAGS[name].parser = parser
     return holder
 
 
@@ -145,8 +149,14 @@ def _ours_or_serious(record: python_logging.LogRecord) -> bool:
 
 def _parse(arguments: list[str]) -> list[str]:
     try:
-        _check_overrides(arguments[1:])
-        return flags.FLAGS(arguments)
+        rest, ours = _without_ours(arguments)
+        known: Any = flags.FLAGS
+        if "config" in known:
+            known["config"].parser.arguments[:] = rest
+        left = known(rest)
+        for path, value in ours:
+            put(known["config"].value, path, value)
+        return left
     except flags.UnrecognizedFlagError as error:
         _leave(f"--{error.flagname}: no such flag{suggestion(error.flagname, flags.FLAGS)}")
     except flags.IllegalFlagValueError as error:
@@ -156,32 +166,41 @@ def _parse(arguments: list[str]) -> list[str]:
     raise AssertionError("not reached")
 
 
-def _check_overrides(arguments: Sequence[str]) -> None:
-    """Loads the config file and looks every ``--config.a.b`` up in it.
+def _without_ours(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """The arguments but those that set what config_flags cannot, and these as (path, value).
 
-    ``config_flags`` does both as well, but what it says of a mistake is no line for a user.
+    Loads the config file and looks every ``--config.a.b`` up in it. ``config_flags`` does both as
+    well, but what it says of a mistake is no line for a user.
     """
-    pairs = _pairs(arguments)
-    files = [value for name, value in pairs if name == "config" and value]
-    paths = [(name, value) for name, value in pairs if name.startswith("config.")]
+    named = [(_flag(*pair), pair) for pair in itertools.pairwise([*arguments, ""])]
+    files = [value for (name, value), _ in named if name == "config" and value]
+    paths = [(name, value) for (name, value), _ in named if name.startswith("config.")]
     if paths and not files:
         raise UserError(f"--{paths[0][0]}: needs --config=FILE before it")
     if not files or "config" not in flags.FLAGS:
-        return
+        return list(arguments), []
     config = load_config(files[-1])
     for path, value in paths:
         check_override(config, path, value)
+    rest, ours, beside = [], [], False
+    for (name, value), (argument, following) in named:
+        if beside:  # the value of the flag before
+            beside = False
+        elif name.startswith("config.") and is_ours(config, name):
+            ours.append((name, value))
+            beside = "=" not in argument and not following.startswith("-")
+        else:
+            rest.append(argument)
+    return rest, ours
 
 
-def _pairs(arguments: Sequence[str]) -> list[tuple[str, str]]:
-    """(flag, value), the value after "=" or in the next argument."""
-    pairs = []
-    for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
-        name, equals, value = argument.partition("=")
-        if name.startswith("-"):
-            beside = "" if following.startswith("-") else following
-            pairs.append((name.lstrip("-"), value if equals else beside))
-    return pairs
+def _flag(argument: str, following: str) -> tuple[str, str]:
+    """(flag, value), the value after "=" or in the next argument; ("", "") of no flag."""
+    name, equals, value = argument.partition("=")
+    if not name.startswith("-"):
+        return "", ""
+    beside = "" if following.startswith("-") else following
+    return name.lstrip("-"), value if equals else beside
 
 
 def load_config(location: str) -> Any:
@@ -198,9 +217,18 @@ def load_config(location: str) -> Any:
 
 
 class _ConfigFiles(flags.ArgumentParser):
-    """``load_config`` in place of config_flags' own parser, which knows Python files alone."""
+    """``load_config`` in place of config_flags' own parser, which knows Python files alone.
+
+    Attributes:
+        arguments: of the command line, that config_flags looks for overrides in.
+    """
 
     syntactic_help = "a config file"
+
+    def __init__(self) -> None:
+        """No arguments yet."""
+        super().__init__()
+        self.arguments: list[str] = []
 
     def parse(self, argument: str) -> Any:
         config = load_config(argument)
@@ -209,28 +237,6 @@ class _ConfigFiles(flags.ArgumentParser):
 
     def flag_type(self) -> str:
         return "config file"
-
-
-def check_override(config: Any, path: str, value: str) -> None:
-    """Refuses ``--config.a.b=value`` if the config has no such setting, or of another type.
-
-    Raises:
-        UserError: naming the first part that the config lacks, and its neighbour.
-    """
-    node, parts = config, path.split(".")[1:]
-    for depth, part in enumerate(parts):
-        known = list(node.keys()) if hasattr(node, "keys") else []
-        if part not in known:
-            where = ".".join(["--config", *parts[: depth + 1]])
-            hint = suggestion(part, known) if known else "; it is a value, not a group"
-            raise UserError(f"{where}: no such setting{hint}")
-        parent, node = node, node[part]
-    kind = parent.get_type(parts[-1])
-    if kind in (int, float):
-        try:
-            kind(value)
-        except ValueError:
-            raise UserError(f"--{path}: expected {kind.__name__}, got {value!r}") from None
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """Flags: every mistake is one line and exit code 2; a bug keeps its traceback."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,8 @@ def get_config(variant="none"):
     config.variant = variant
     config.limit = placeholder(int)
     config.layers = placeholder(tuple)
-    config.arms = ConfigDict({"d4s": {"weight": 3.0}}, sort_keys=False)
+    arms = {"d4s": {"weight": 3.0}, "ft": {"method": "ft_m", "values": {"steps": 2}}}
+    config.arms = ConfigDict(arms, sort_keys=False)
     return config
 """
 
@@ -69,6 +71,17 @@ def test_overrides_reach_the_config(program: Path):
     assert done.returncode == 0
     assert "'variant': 'small', 'limit': 3, 'layers': (3, 4)" in done.stdout
     assert done.stderr == ""
+
+
+def test_a_method_takes_settings_that_the_config_leaves_out(program: Path):
+    texts = ("training.epochs=3", "training.rate=1e-3", "values.clip=None", "values.steps=4")
+    given = [f"--config.arms.ft.{text}" for text in (*texts, "layers=(1,2)")]
+    done = call(program, "--config=config.py", *given, "--config.arms.ft.on", "yes", "--fail=")
+    assert done.stderr == ""
+    arm = ast.literal_eval(done.stdout)["arms"]["ft"]
+    assert arm["training"] == {"epochs": 3, "rate": 1e-3}
+    assert arm["values"] == {"steps": 4, "clip": None}
+    assert (arm["layers"], arm["on"], arm["method"]) == ((1, 2), "yes", "ft_m")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ A setting of a method may be one that the config leaves to the model:
 
 from __future__ import annotations
 
-import ast
 import copy
 import itertools
 import re
@@ -19,8 +18,8 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from jaxedit.batches.batch import Batch
-from jaxedit.cli import check_override
 from jaxedit.errors import UserError
+from jaxedit.overrides import check_override, is_ours, put
 
 
 def swept(config: ConfigDict, source: str, sweeps: Sequence[str]) -> Batch:
@@ -39,8 +38,7 @@ def swept(config: ConfigDict, source: str, sweeps: Sequence[str]) -> Batch:
         raise UserError("--sweep: gives one setting twice; put all of its values behind one '='")
     for path, values in settings.items():
         for value in values:
-            if not _is_new(config, path):
-                check_override(config, path, value)
+            check_override(config, path, value)
     names = _short(list(settings))
     runs = {
         ", ".join(f"{names[path]}={value}" for path, value in zip(settings, chosen, strict=True))
@@ -93,11 +91,10 @@ def _short(paths: Sequence[str]) -> dict[str, str]:
 def _changed(config: ConfigDict, values: Mapping[str, str]) -> Any:
     """The config with these settings, read as the command line reads them."""
     changed = copy.deepcopy(config)
-    new = {path: value for path, value in values.items() if _is_new(config, path)}
-    with changed.unlocked():
-        for path, value in new.items():
-            _add(changed, path.split(".")[1:], value)
-    arguments = [f"--{path}={value}" for path, value in values.items() if path not in new]
+    ours = [path for path in values if is_ours(config, path)]
+    for path in ours:
+        put(changed, path, values[path])
+    arguments = [f"--{path}={value}" for path, value in values.items() if path not in ours]
     own = flags.FlagValues()
     holder = config_flags.DEFINE_config_dict(
         "config", changed, sys_argv=["sweep", *arguments], flag_values=own
@@ -107,27 +104,3 @@ def _changed(config: ConfigDict, values: Mapping[str, str]) -> Any:
     except flags.Error as error:
         raise UserError(f"--sweep: {' '.join(str(error).split())}") from None
     return holder.value
-
-
-def _is_new(config: Any, path: str) -> bool:
-    """Whether it is a method's setting that the config has not; the batch checks its name."""
-    parts = path.split(".")[1:]
-    node = config
-    for depth, part in enumerate(parts):
-        if not hasattr(node, "keys"):
-            return False
-        if part not in node:
-            return depth > 1 and parts[0] == "arms"
-        node = node[part]
-    return False
-
-
-def _add(node: Any, parts: Sequence[str], value: str) -> None:
-    for part in parts[:-1]:
-        if part not in node:
-            node[part] = ConfigDict()
-        node = node[part]
-    try:
-        node[parts[-1]] = ast.literal_eval(value)
-    except (ValueError, SyntaxError):  # a word
-        node[parts[-1]] = value
