@@ -309,7 +309,7 @@ def _settings(editor: Any) -> dict[str, Any]:
     kept = {
         field.name: getattr(editor, field.name)
         for field in dataclasses.fields(editor)
-        if field.init and field.name not in ("statistics", "trained")
+        if field.init and field.name not in ("statistics", "trained", "partway")
     }
     return json.loads(json.dumps(kept, default=dataclasses.asdict))
 

@@ -54,6 +54,7 @@ GIVEN = (
     "demonstrations",
     "trained",
     "format",
+    "partway",
 )  # fields that are no setting
 ONCEEDIT = "onceedit"
 HASH_DIGITS = 16
@@ -67,11 +68,13 @@ class Resources:
         moments: second moments of the keys, of every layer where an arm needs them.
         contexts: the prefix templates; none if no arm needs them.
         trained: by arm, what its method has trained once.
+        partway: where an arm keeps an update under way; None keeps none.
     """
 
     moments: Moments
     contexts: Contexts
     trained: Mapping[str, Any] = field(default_factory=dict)
+    partway: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ class Experiment:
             "demonstrations": self.records,
             "trained": resources.trained.get(arm.name),
             "format": self.config.eval.prompt_format,
+            "partway": resources.partway,
         }
         known = fields(arm.method)
         chosen = {**given, **settings}

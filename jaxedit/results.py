@@ -60,6 +60,11 @@ class ArmFiles:
         return self.directory / "checkpoints"
 
     @property
+    def partway(self) -> Path:
+        """An update under way, of methods that keep it; gone with the next checkpoint."""
+        return self.directory / "partway"
+
+    @property
     def result(self) -> Path:
         """The arm's share of result.json; it is there once the arm is done."""
         return self.directory / "result.json"

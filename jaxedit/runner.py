@@ -7,6 +7,7 @@ interrupted goes on from its last checkpoint.
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -151,7 +152,7 @@ def run_arm(workdir: Path, experiment: Experiment, arm: ArmConfig, resources: Re
         return
     if hosts.first():
         files.directory.mkdir(exist_ok=True)
-    editor = experiment.editor(arm, resources)
+    editor = experiment.editor(arm, dataclasses.replace(resources, partway=files.partway))
     keep = experiment.config.keep_checkpoints
     place = solving(experiment.config.mesh.solve)
     with place, Checkpoints(files.checkpoints, keep=keep) as checkpoints:
@@ -250,9 +251,16 @@ def _edit_on(
             _record(files, facts, update, before, config.seed)
             if update.turn.checkpoint:
                 checkpoints.save(update.snapshot, experiment.meta(arm, update.turn.stop))
+                _forget(files.partway)
             advance(update.turn.stop - update.turn.start)
     hosts.wait(f"{files.directory} is written")
     return state
+
+
+def _forget(partway: Path) -> None:
+    """Removes what was kept of an update that a checkpoint holds now."""
+    if hosts.first():
+        shutil.rmtree(partway, ignore_errors=True)
 
 
 def _stops(loaded: Loaded, arm: ArmConfig) -> list[int] | None:

@@ -1,22 +1,13 @@
-"""How far a training is: its state, kept so that a killed one goes on with the same numbers."""
+"""The state of what is trained once, and how it is kept."""
 
 from __future__ import annotations
 
-import dataclasses
-import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-from absl import logging
 
-from jaxedit.checkpoints import Checkpoints, Meta, check_owner
+from jaxedit.partway import Kept, like
 from jaxedit.sharding import fetch
-
-SECONDS_BETWEEN_SAVES = 60.0
-SAVING_SHARE = 10  # a training computes at least so many times as long as it writes
 
 Params = Any
 
@@ -46,77 +37,23 @@ class State(NamedTuple):
     step: int
 
 
-@dataclasses.dataclass
-class Keep:
-    """The checkpoints of one training.
-
-    Attributes:
-      checkpoints: open.
-      directory: where they are.
-      title: of what is trained.
-      owner: a hash of all that the numbers depend on.
-    """
-
-    checkpoints: Checkpoints
-    directory: Path
-    title: str
-    owner: str
-    _last: float = dataclasses.field(default_factory=time.monotonic, init=False)
-    _wait: float = dataclasses.field(default_factory=lambda: SECONDS_BETWEEN_SAVES, init=False)
-
-    def now_and_then(self, state: State) -> None:
-        """Writes a checkpoint if the last one is some time ago."""
-        begun = time.monotonic()
-        if begun - self._last < self._wait:
-            return
-        self.save(state)
-        self._last = time.monotonic()
-        self._wait = max(SECONDS_BETWEEN_SAVES, SAVING_SHARE * (self._last - begun))
-
-    def save(self, state: State) -> None:
-        """Writes a checkpoint, unless it is there."""
-        if state.step in self.checkpoints.steps:
-            return
-        tree = {
-            "params": jax.tree.leaves(state.params),
-            "moments": jax.tree.leaves(state.moments),
-            "best": jax.tree.leaves(state.best),
-        }
-        points = [[point.step, dict(point.numbers)] for point in state.points]
-        whole = {**fetch(tree), "points": points}
-        self.checkpoints.save(whole, self._meta(state.step))
-
-    def restored(self, fresh: State) -> State:
-        """The state of the last checkpoint; the fresh one if there is none.
-
-        Raises:
-          UserError: the directory holds another training.
-        """
-        kept = self.checkpoints.restore()
-        if kept is None:
-            return fresh
-        step = kept.meta.step
-        check_owner(kept.meta, self._meta(step), self.directory)
-        logging.info("%s: going on after %d steps", self.title, step)
-        points = tuple(Point(*point) for point in kept.state["points"])
-        return State(
-            _like(fresh.params, kept.state["params"]),
-            _like(fresh.moments, kept.state["moments"]),
-            _like(fresh.params, kept.state["best"]),
-            points,
-            step,
-        )
-
-    def _meta(self, step: int) -> Meta:
-        return Meta(step, self.title, "", self.owner, (), "")
+def packed(state: State) -> dict[str, Any]:
+    """The state for a checkpoint; its step is the checkpoint's."""
+    tree = {
+        "params": jax.tree.leaves(state.params),
+        "moments": jax.tree.leaves(state.moments),
+        "best": jax.tree.leaves(state.best),
+    }
+    points = [[point.step, dict(point.numbers)] for point in state.points]
+    return {**fetch(tree), "points": points}
 
 
-def _like(fresh: Any, kept: list[np.ndarray]) -> Any:
-    """Kept leaves in a fresh tree's shape, dtypes, and on its devices."""
-    leaves, shape = jax.tree.flatten(fresh)
-    return jax.tree.unflatten(shape, [_placed(a, b) for a, b in zip(kept, leaves, strict=True)])
-
-
-def _placed(kept: np.ndarray, like: Any) -> jax.Array:
-    array = jnp.asarray(kept, like.dtype)
-    return jax.device_put(array, like.sharding) if isinstance(like, jax.Array) else array
+def unpacked(fresh: State, kept: Kept) -> State:
+    """What was packed, on the devices of a fresh state."""
+    return State(
+        like(fresh.params, kept.tree["params"]),
+        like(fresh.moments, kept.tree["moments"]),
+        like(fresh.params, kept.tree["best"]),
+        tuple(Point(*point) for point in kept.tree["points"]),
+        kept.step,
+    )

@@ -20,11 +20,11 @@ import numpy as np
 import optax
 from absl import logging
 
-from jaxedit.checkpoints import Checkpoints
 from jaxedit.data.fact import Fact
 from jaxedit.editors.meta_batches import MetaTraining, chosen, split
-from jaxedit.editors.meta_checkpoints import Keep, Params, Point, State
+from jaxedit.editors.meta_checkpoints import Params, Point, State, packed, unpacked
 from jaxedit.errors import NotFinite
+from jaxedit.partway import Keep, keeping
 from jaxedit.progress import progress
 from jaxedit.sharding import replicate
 
@@ -132,9 +132,8 @@ def train(
     say_cost(problem, training, len(learn), len(held))
     if directory is None:
         return _trained(problem, training, learn, held, None, until)
-    with Checkpoints(directory, keep=1) as checkpoints:
-        kept = Keep(checkpoints, directory, problem.title, owner)
-        return _trained(problem, training, learn, held, kept, until)
+    with keeping(directory, problem.title, owner, packed) as keep:
+        return _trained(problem, training, learn, held, keep, until)
 
 
 def say_cost(problem: Problem, training: MetaTraining, learn: int, held: int) -> None:
@@ -167,27 +166,23 @@ def _trained(
     update = jax.jit(partial(_moved, optimiser))
     first = problem.initial
     state = State(first, optimiser.init(first), first, (), 0)
-    state = state if keep is None else keep.restored(state)
+    kept = None if keep is None else keep.restored()
+    state = state if kept is None else unpacked(state, kept)
     end = training.steps if until is None else min(until, training.steps)
     found: list[float] = []
     title = f"training {problem.title}"
-    try:
-        with progress(title, training.steps, state.step, unit="steps") as advance:
-            while state.step < end and not _ended(state, training):
-                gradient, numbers = _gradient(problem, training, learn, state)
-                found.append(_finite(numbers, problem, training, state))
-                params, moments = update(gradient, state.moments, state.params)
-                state = state._replace(params=params, moments=moments, step=state.step + 1)
-                state = _validated(problem, training, held, state)
-                advance(1, f"loss {found[-1]:.3f}")
-                if keep is not None:
-                    keep.now_and_then(state)
-    except KeyboardInterrupt:
-        if keep is not None:
-            keep.save(state)
-        raise
+    with progress(title, training.steps, state.step, unit="steps") as advance:
+        while state.step < end and not _ended(state, training):
+            gradient, numbers = _gradient(problem, training, learn, state)
+            found.append(_finite(numbers, problem, training, state))
+            params, moments = update(gradient, state.moments, state.params)
+            state = state._replace(params=params, moments=moments, step=state.step + 1)
+            state = _validated(problem, training, held, state)
+            advance(1, f"loss {found[-1]:.3f}")
+            if keep is not None:
+                keep.now_and_then(state)
     if keep is not None:
-        keep.save(state)
+        keep.save()
     best = state.best if state.points else state.params
     return Result(best, state.step, state.points, np.asarray(found, np.float32))
 

@@ -8,14 +8,18 @@ the paper leaves to others. The state holds the parameters and the facts.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxedit.data.fact import SLOT, Fact
 from jaxedit.editors.editor import Log
+from jaxedit.editors.resources import fingerprint
 from jaxedit.editors.weights import leaf_names
 from jaxedit.ensemble import plug_training
 from jaxedit.ensemble.gates import shut
@@ -24,6 +28,7 @@ from jaxedit.ensemble.plugin import Plugin, Reading
 from jaxedit.ensemble.prompts import Unrelated, format_of
 from jaxedit.models.placement import put_params
 from jaxedit.models.transformer import Transformer
+from jaxedit.partway import keeping, own_directory
 
 
 class OnceEdited(NamedTuple):
@@ -49,6 +54,8 @@ class OnceEdit:
       reading: of the gate; see `plugin`.
       seed: of the draw.
       layers: not a choice: all of them.
+      partway: a directory where the training of an update is kept now and then, so that the same
+        update goes on from there when it is broken off; None keeps nothing.
     """
 
     unrelated: tuple[Unrelated, ...] = ()
@@ -57,6 +64,7 @@ class OnceEdit:
     reading: Reading = "component"
     seed: int = 0
     layers: tuple[int, ...] = ()
+    partway: Path | None = None
     values_ahead: bool = dataclasses.field(default=False, init=False)
 
     def places(self, lm: Transformer) -> tuple[str, ...]:
@@ -84,16 +92,35 @@ class OnceEdit:
         plugin = Plugin(self.bind(lm, state), lm.config.vocab_size - 1, self.reading)
         if not self.training.weight and not state.facts:
             plugin = shut(plugin, self._prompts(facts))
-        made, log = plug_training.fit(
-            plugin, facts, self.unrelated, self.training, replay=self._replay(state)
-        )
-        steps = len(log["generation"])
-        last = {
-            "loss": np.full(len(facts), log["generation"][-1], np.float32),
-            "gate_loss": np.full(len(facts), log["weight"][-1], np.float32),
-            "updates": np.full(len(facts), steps, np.int32),
+        made = self._trained(plugin, facts, self._replay(state))
+        generation, weight = np.asarray(made.last)
+        log = {
+            "loss": np.full(len(facts), generation, np.float32),
+            "gate_loss": np.full(len(facts), weight, np.float32),
+            "updates": np.full(len(facts), int(made.step), np.int32),
         }
-        return OnceEdited(made.params, (*state.facts, *facts)), last
+        return OnceEdited(made.params, (*state.facts, *facts)), log
+
+    def _trained(
+        self, plugin: Plugin, facts: Sequence[Fact], replay: Sequence[Fact]
+    ) -> plug_training.State:
+        """The training's end, from where an earlier process left it."""
+        training = self.training
+        fit = partial(plug_training.fit, plugin, facts, self.unrelated, training, replay=replay)
+        if self.partway is None:
+            return fit()[0]
+        owner = self._owner(plugin, facts, replay)
+        directory = own_directory(self.partway, owner)
+        with keeping(directory, "OnceEdit's plug-in", owner, plug_training.snapshot) as keep:
+            kept = keep.restored()
+            state = None if kept is None else plug_training.restore(plugin, training, kept.tree)
+            return fit(state, advance=lambda now: keep.now_and_then(now.state))[0]
+
+    def _owner(self, plugin: Plugin, facts: Sequence[Fact], replay: Sequence[Fact]) -> str:
+        """A hash of all that an update's numbers depend on, as hex digits."""
+        given = [list(facts), list(replay), list(self.unrelated), self.training, self.reading]
+        text = json.dumps(given, default=dataclasses.asdict, sort_keys=True)
+        return hashlib.sha256((fingerprint(plugin.lm) + text).encode()).hexdigest()
 
     def _prompts(self, facts: Sequence[Fact]) -> list[str]:
         """All that the gate is read behind in training, wrapped."""

@@ -29,6 +29,8 @@ from jaxedit.ensemble.plugin import Plugin, Reading
 from jaxedit.ensemble.prompts import Unrelated
 from jaxedit.errors import UserError
 from jaxedit.models.config import ModelConfig
+from jaxedit.partway import like
+from jaxedit.progress import progress
 from jaxedit.sharding import DATA, Mesh, fetch, put, replicate
 
 Log = dict[str, np.ndarray]
@@ -42,6 +44,7 @@ class State(NamedTuple):
         moments: the optimiser's state.
         step: [] int32, steps done.
         sums: [2] float32, L_gen and L_weight summed over the epoch so far.
+        last: [2] float32, both of the last step.
         done: [] bool, whether training stopped before its last epoch.
     """
 
@@ -49,6 +52,7 @@ class State(NamedTuple):
     moments: Any
     step: Any
     sums: Any
+    last: Any
     done: Any
 
 
@@ -68,7 +72,8 @@ def begin(plugin: Plugin, training: Training) -> State:
     params = jax.tree.map(
         lambda x: x.astype(jnp.promote_types(x.dtype, "float32")), plugin.lm.params
     )
-    rest = (optimiser(training, 1).init(params), np.int32(0), np.zeros(2, np.float32), np.False_)
+    none = np.zeros(2, np.float32)
+    rest = (optimiser(training, 1).init(params), np.int32(0), none, none, np.False_)
     return State(params, *replicate(rest, mesh))
 
 
@@ -88,12 +93,11 @@ def restore(plugin: Plugin, training: Training, leaves: Sequence[np.ndarray]) ->
     Raises:
         UserError: it is one of another model.
     """
-    like = jax.eval_shape(partial(begin, plugin, training))
-    shapes = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(like)]
+    fresh = begin(plugin, training)
+    shapes = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(fresh)]
     if shapes != [(leaf.shape, leaf.dtype) for leaf in leaves]:
         raise UserError(f"the checkpoint is not of {plugin.lm.name}; start the plug-in's edit anew")
-    state = jax.tree.unflatten(jax.tree.structure(like), list(leaves))
-    return replicate(state, plugin.lm.mesh)
+    return like(fresh, leaves)
 
 
 def optimiser(training: Training, steps: int) -> optax.GradientTransformation:
@@ -148,23 +152,26 @@ def fit(
     steps = training.epochs * batches.epoch
     at = begin(plugin, training) if state is None else state
     found: list[tuple[float, float]] = []
-    for step in range(int(at.step), steps if until is None else min(until, steps)):
-        if bool(at.done):
-            break
-        at, made = _step(
-            at,
-            _placed(batches.at(step), plugin.lm.mesh),
-            config=plugin.lm.config,
-            gate=plugin.gate,
-            reading=plugin.reading,
-            training=training,
-            epoch=batches.epoch,
-        )
-        found.append((float(made.generation), float(made.weight)))
-        if not np.isfinite(found[-1]).all():
-            raise FloatingPointError(f"step {step + 1} of {steps}: the loss is not finite")
-        if advance is not None:
-            advance(Progress(step + 1, steps, *found[-1], at))
+    stop = steps if until is None else min(until, steps)
+    with progress(f"training {plugin.lm.name}", steps, int(at.step), unit="steps") as told:
+        for step in range(int(at.step), stop):
+            if bool(at.done):
+                break
+            at, made = _step(
+                at,
+                _placed(batches.at(step), plugin.lm.mesh),
+                config=plugin.lm.config,
+                gate=plugin.gate,
+                reading=plugin.reading,
+                training=training,
+                epoch=batches.epoch,
+            )
+            found.append((float(made.generation), float(made.weight)))
+            if not np.isfinite(found[-1]).all():
+                raise FloatingPointError(f"step {step + 1} of {steps}: the loss is not finite")
+            told(1, f"L_gen {found[-1][0]:.3f}, L_weight {found[-1][1]:.3f}")
+            if advance is not None:
+                advance(Progress(step + 1, steps, *found[-1], at))
     log = np.asarray(found, np.float32).reshape(-1, 2)
     return at, {"generation": log[:, 0], "weight": log[:, 1]}
 
@@ -201,9 +208,10 @@ def _step(
     )
     params = optax.apply_updates(state.params, change)
     step = state.step + 1
-    sums = state.sums + jnp.stack([made.generation, made.weight]).astype(jnp.float32)
+    last = jnp.stack([made.generation, made.weight]).astype(jnp.float32)
+    sums = state.sums + last
     ended = step % epoch == 0
     done = jnp.asarray(False)
     if training.stop_below is not None:
         done = ended & (sums / epoch < training.stop_below).all()
-    return State(params, moments, step, jnp.where(ended, 0, sums), done), made
+    return State(params, moments, step, jnp.where(ended, 0, sums), last, done), made

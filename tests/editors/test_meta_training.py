@@ -10,9 +10,9 @@ import numpy as np
 import optax
 import pytest
 
+from jaxedit import partway
 from jaxedit.data.disjoint import disjoint
 from jaxedit.data.fact import Fact, Question
-from jaxedit.editors import meta_checkpoints
 from jaxedit.editors.meta_batches import chosen, split
 from jaxedit.editors.meta_training import MetaTraining, Problem, TrainedOnce, train
 from jaxedit.editors.trained import fitted, key
@@ -79,8 +79,8 @@ def test_what_is_killed_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: type[BaseException]
 ):
     if end is Killed:  # so there is something from before
-        monkeypatch.setattr(meta_checkpoints, "SECONDS_BETWEEN_SAVES", 0.0)
-        monkeypatch.setattr(meta_checkpoints, "SAVING_SHARE", 0)
+        monkeypatch.setattr(partway, "SECONDS_BETWEEN_SAVES", 0.0)
+        monkeypatch.setattr(partway, "SAVING_SHARE", 0)
     problem, calls = means(), []
 
     def dies(*given: Any) -> Any:
