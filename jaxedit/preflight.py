@@ -25,6 +25,7 @@ from jaxedit.models import ModelConfig, param_shapes
 from jaxedit.models.families import read_config, split_axis
 from jaxedit.models.loading import EMBEDDED, load_config, resolve
 from jaxedit.models.placement import bytes_per_device
+from jaxedit.preflight_beside import Needs, Sizes, needs
 from jaxedit.preflight_ensemble import WIDE, gated, parameter_count, serving_parts, training_parts
 
 TOKENS = 64  # of a prompt with its prefix, rounded up to a bucket
@@ -32,6 +33,9 @@ TAIL = 16  # of these from the subject's last token on
 FACTS = 16  # optimised at once on a device
 PREFIXES = 6  # of MEMIT's templates
 ROWS = 64  # of a scored or generated batch
+EDITS = 1000  # of a run that does not say how many
+SCORES = "scores: logits and key-value cache"
+CHECKPOINT = "a checkpoint, also on the host"
 DOUBLE = 8  # bytes
 GIB = 1024**3
 
@@ -43,9 +47,9 @@ class Part:
     Attributes:
         name: what it is.
         size: bytes.
-        phase: "always", "statistics", "editing", "edited" (from then on), "serving" (a plug-in in
-            one of its targets), "host" (in a process's own memory), or "disk" (each checkpoint,
-            which passes through the host).
+        phase: "always", "statistics", "training" (once, before any edit), "editing", "edited" (from
+            then on), "serving" (a plug-in in one of its targets), "host" (in a process's own
+            memory), or "disk" (each checkpoint, which passes through the host).
     """
 
     name: str
@@ -65,7 +69,8 @@ class Estimate:
         """Bytes on one device at the most demanding time."""
         edited = self._total("edited")
         later = max(self._total("editing"), self._total("serving"))
-        return self._total("always") + max(self._total("statistics"), edited + later)
+        before = max(self._total("statistics"), self._total("training"))
+        return self._total("always") + max(before, edited + later)
 
     @property
     def host(self) -> int:
@@ -222,36 +227,66 @@ def _of_arm(run: RunConfig, model: ModelConfig, arm: ArmConfig) -> tuple[Part, .
     settings = arm_settings(run, arm, model)
     if arm.method == ONCEEDIT:
         return _of_plugin(run, model, settings["training"])
+    batch = arm.batch if arm.cases is None else arm.cases
+    edits = run.facts.limit or EDITS
+    needed = needs(arm.method, settings, Sizes(model, run.model, edits, batch, TOKENS))
+    if needed is not None:
+        return _of_beside(run, model, settings["layers"], needed)
     layers = settings["layers"] or tuple(range(model.n_layers))
     width = jnp.dtype(run.dtype).itemsize
     kernel = model.d_ff * model.d_model
     if "block" in settings.get("modules", ()):
         kernel = 2 * kernel + 4 * model.d_model**2
     square = model.d_ff**2 * DOUBLE * len(layers)
-    share = _share(model, run)
-    slice_ = max(leaf.size for leaf in jax.tree.leaves(param_shapes(model))) * width // share
     needs_statistics = "statistics" in fields(arm.method)
     state = _editor_state(arm.method, kernel * len(layers), square)
     solved = "host" if run.mesh.solve == "host" else None
     return (
-        Part("parameters", _parameters(model, run), "always"),
-        Part(
-            "edited leaves, float32, old and new", 2 * kernel * 4 * len(layers) // share, "edited"
-        ),
+        *_always(run, model, kernel * len(layers)),
         *(
             Part(name, size, (solved if "float64" in name else None) or "edited")
             for name, size in state.items()
         ),
         *(_solving(square, solved) if needs_statistics else ()),
         *((Part("statistics, float64", square, "host"),) if needs_statistics else ()),
-        Part("a slice of the weights, while loading", slice_, "host"),
         Part("activations of values or training", _values(model, layers, width), "editing"),
-        Part("scores: logits and key-value cache", _scores(run, model, width), "editing"),
-        Part(
-            "a checkpoint, also on the host",
-            _checkpoint(arm.method, kernel * len(layers), square),
-            "disk",
-        ),
+        Part(SCORES, _scores(run, model, width), "editing"),
+        Part(CHECKPOINT, _checkpoint(arm.method, kernel * len(layers), square), "disk"),
+    )
+
+
+def _always(run: RunConfig, model: ModelConfig, entries: int) -> tuple[Part, ...]:
+    """The model, a slice of it on its way, and so many entries of it as edited."""
+    share, width = _share(model, run), jnp.dtype(run.dtype).itemsize
+    slice_ = max(leaf.size for leaf in jax.tree.leaves(param_shapes(model))) * width // share
+    edited = Part("edited leaves, float32, old and new", 2 * entries * 4 // share, "edited")
+    return (
+        Part("parameters", _parameters(model, run), "always"),
+        *((edited,) if entries else ()),
+        Part("a slice of the weights, while loading", slice_, "host"),
+    )
+
+
+def _of_beside(
+    run: RunConfig, model: ModelConfig, layers: tuple[int, ...], needed: Needs
+) -> tuple[Part, ...]:
+    """An arm that keeps its edits beside the model, or trains something once."""
+    width = jnp.dtype(run.dtype).itemsize
+    phases = {
+        "edited": needed.kept,
+        "training": needed.training,
+        "editing": needed.editing,
+        "host": needed.host,
+    }
+    values = _values(model, layers, width)
+    prepares = layers and not needed.written  # those that write count their own
+    asked = sum(_scores(run, shape, width, needed.front) for shape in (model, *needed.others))
+    return (
+        *_always(run, model, needed.written),
+        *(Part(name, size, phase) for phase, own in phases.items() for name, size in own.items()),
+        *((Part("activations of values or training", values, "editing"),) if prepares else ()),
+        Part(SCORES, asked, "editing"),
+        Part(CHECKPOINT, needed.checkpoint, "disk"),
     )
 
 
@@ -263,8 +298,8 @@ def _of_plugin(run: RunConfig, plug: ModelConfig, training: Training) -> tuple[P
         Part("parameters", _parameters(plug, run), "always"),
         Part("all parameters as edited, float32", whole, "edited"),
         *(Part(n, size, "editing") for n, size in training_parts(plug, training, TOKENS).items()),
-        Part("scores: logits and key-value cache", _scores(run, plug, width), "editing"),
-        Part("a checkpoint, also on the host", whole, "disk"),
+        Part(SCORES, _scores(run, plug, width), "editing"),
+        Part(CHECKPOINT, whole, "disk"),
     )
 
 
@@ -336,11 +371,15 @@ def _values(model: ModelConfig, layers: tuple[int, ...], width: int) -> int:
     return rows * (above * (cached + step) + logits)
 
 
-def _scores(run: RunConfig, model: ModelConfig, width: int) -> int:
-    """A batch of prompts with answers: logits at the answers, or a cache while generating."""
-    length = TOKENS + run.eval.max_new_tokens
-    cache = 2 * length * model.n_layers * model.n_kv_heads * model.head_dim * width
-    block = TOKENS * (2 * model.d_ff + 4 * model.d_model) * width
+def _scores(run: RunConfig, model: ModelConfig, width: int, front: int = 0) -> int:
+    """A batch of prompts with answers: logits at the answers, or a cache while generating.
+
+    So many tokens stand before each prompt.
+    """
+    prompt = TOKENS + front
+    cache = 2 * (prompt + run.eval.max_new_tokens) * model.n_kv_heads * model.head_dim * width
+    cache *= model.n_layers
+    block = prompt * (2 * model.d_ff + 4 * model.d_model) * width
     return ROWS * (cache + block + 8 * model.vocab_size * 4)
 
 

@@ -169,7 +169,7 @@ class Serac(TrainedOnce):
         route = Scope(lm, self.reading(lm), trained.metric, state.memory, edits)
         other = dataclasses.replace(
             lm,
-            config=self._shape(lm),
+            config=self.shape(lm.config, lm.name),
             params=replicate(trained.counterfactual, lm.mesh),
             name=self.counterfactual or lm.name,
         )
@@ -258,7 +258,7 @@ class Serac(TrainedOnce):
 
     def _counterfactual(self, lm: Transformer) -> Transformer:
         """The counterfactual model before its training."""
-        config = self._shape(lm)
+        config = self.shape(lm.config, lm.name)
         if self.counterfactual is not None:
             other = load_model(self.counterfactual, "float32", lm.mesh)
             check_vocabulary(lm, other)
@@ -267,20 +267,20 @@ class Serac(TrainedOnce):
         params = {name: leaf for name, leaf in lm.params.items() if name not in gone}
         return dataclasses.replace(lm, config=config, params=params)
 
-    def _shape(self, lm: Transformer) -> ModelConfig:
-        """The counterfactual model's config.
+    def shape(self, config: ModelConfig, name: str) -> ModelConfig:
+        """The counterfactual model's config, for a base model of this one and its name.
 
         Raises:
           UserError: the base model has fewer blocks than `depth`, or there is no such model.
         """
         if self.counterfactual is not None:
             return _config_of(self.counterfactual)
-        depth = max(2, lm.config.n_layers // 4) if self.depth is None else self.depth
-        if not 1 <= depth <= lm.config.n_layers:
+        depth = max(2, config.n_layers // 4) if self.depth is None else self.depth
+        if not 1 <= depth <= config.n_layers:
             raise UserError(
-                f"depth is {depth}, but {lm.name} has {lm.config.n_layers} blocks; give 1 to that"
+                f"depth is {depth}, but {name} has {config.n_layers} blocks; give 1 to that"
             )
-        return dataclasses.replace(lm.config, n_layers=depth)
+        return dataclasses.replace(config, n_layers=depth)
 
 
 def _tokens(lm: Transformer, facts: Sequence[Fact], some: int = 100) -> float:
