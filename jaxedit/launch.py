@@ -2,6 +2,8 @@
 
     python -m jaxedit.launch --batch=runs/methods.py --out=out/runs
     python -m jaxedit.launch --batch=runs/methods.py --out=out/runs --only='memit*' --slots=2
+    python -m jaxedit.launch --batch='runs/d4s_*.py' --batch=runs/protocols.py --out=out/runs \\
+        --seeds=0,1,2
     python -m jaxedit.launch --batch=runs/methods.py --out=out/runs --dry_run
     python -m jaxedit.launch --batch=runs/methods.py --out=out/runs \\
         --engine=slurm --partition=gpu --time=240
@@ -9,9 +11,12 @@
         --sweep config.arms.d4s.moment_weight=5,20 --sweep config.facts.seed=0,1
 
 A run is kept in OUT/<hash of its config>, its output in OUT/<hash>.log, and OUT/<batch>.json says
-which name has which hash; it is a batch file, too. Finished runs are skipped, begun ones go on:
-after Ctrl-C, a failure or a restart of the machine the same command does what is left.
-`python -m jaxedit.report --batch=...` makes the table.
+which name has which hash; it is a batch file, too. Several batches are one work list; a run that
+more than one of them has is made once. Finished runs are skipped, begun ones go on: after Ctrl-C, a
+failure or a restart of the machine the same command does what is left. How long it will take is
+said first, from what runs took that were measured (jaxedit/batches/seconds.py); with --dry_run,
+what models that are not embedded will need, too: memory, devices, GPU hours.
+`python -m jaxedit.report --batch=...` makes the tables.
 """
 
 from __future__ import annotations
@@ -30,11 +35,23 @@ from ml_collections import config_flags
 
 from jaxedit import cli
 from jaxedit.batches import board as boards
-from jaxedit.batches.batch import SCALE, Batch, Job, batch_name, jobs, load_batch
+from jaxedit.batches.batch import (
+    SCALE,
+    SEEDS,
+    Batch,
+    Job,
+    in_several,
+    jobs,
+    jobs_of_all,
+    load_batches,
+    read_seeds,
+)
 from jaxedit.batches.board import Screen, Teller
 from jaxedit.batches.local import Local
+from jaxedit.batches.needs import needs
 from jaxedit.batches.pool import Engine, counted_signals, work
-from jaxedit.batches.slots import local_slots, usable_cores, visible_gpus
+from jaxedit.batches.seconds import ahead
+from jaxedit.batches.slots import CORES_A_SLOT, local_slots, usable_cores, visible_gpus
 from jaxedit.batches.slurm import Slurm, check_slurm
 from jaxedit.batches.sweep import sweep_name, swept
 from jaxedit.config import to_dict
@@ -144,13 +161,16 @@ def slurm_options(asked: Mapping[str, Any], sbatch: Sequence[str]) -> dict[str, 
 
 
 if __name__ == "__main__":
-    _BATCH = flags.DEFINE_string("batch", None, "a batch file, such as runs/methods.py")
+    _BATCH = flags.DEFINE_multi_string(
+        "batch", None, "a batch file, such as runs/methods.py, or a glob; several are one work list"
+    )
     _CONFIG = cli.config_flag()
     _SWEEP = flags.DEFINE_multi_string(
         "sweep", [], "with --config: a setting and its values, such as config.seed=0,1"
     )
     _OUT = flags.DEFINE_string("out", None, "directory of all runs; made if need be")
     _SCALE = flags.DEFINE_string("scale", SCALE, "passed to the batch file: tiny, paper, ...")
+    _SEEDS = flags.DEFINE_list("seeds", ["0"], "passed to the batch files, such as 0,1,2")
     _SLOTS = flags.DEFINE_integer(
         "slots", None, "runs at a time; default: as many as the GPUs or cores suffice for"
     )
@@ -173,17 +193,21 @@ if __name__ == "__main__":
     _MEMORY = flags.DEFINE_integer("memory", None, "Slurm: GB a node", lower_bound=1)
     _SBATCH = flags.DEFINE_list("sbatch", [], "Slurm: more options, such as account=me,qos=long")
 
-    def _batch() -> tuple[Batch, str]:
-        """What the flags name, and the name of its files."""
+    def _batches() -> dict[str, Batch]:
+        """What the flags name, by the names of its files."""
+        seeds = read_seeds(_SEEDS.value)
         if _BATCH.value and _CONFIG.value:
             raise UserError("--batch, --config: give one of them")
         if _CONFIG.value:
+            if seeds != SEEDS:
+                raise UserError("--seeds: needs --batch; give --sweep config.seed=0,1")
             source = config_flags.get_config_filename(flags.FLAGS["config"])
-            return swept(_CONFIG.value, source, _SWEEP.value), sweep_name(source, _SWEEP.value)
+            name = sweep_name(source, _SWEEP.value)
+            return {name: swept(_CONFIG.value, source, _SWEEP.value)}
         if _SWEEP.value:
             raise UserError("--sweep: needs --config=FILE; a batch file says itself what varies")
-        path = cli.required(_BATCH, "runs/methods.py")
-        return load_batch(path, _SCALE.value), batch_name(path, _SCALE.value)
+        paths = _BATCH.value or [cli.required(_BATCH, "runs/methods.py")]
+        return load_batches(paths, _SCALE.value, seeds)
 
     def _engine(out: Path) -> Engine:
         if _ENGINE.value == "local":
@@ -195,14 +219,22 @@ if __name__ == "__main__":
         return Slurm(out / ".slurm", _SLOTS.value or 256, slurm_options(asked, _SBATCH.value))
 
     def _main() -> None:
-        batch, name = _batch()
+        batches = _batches()
         out = Path(cli.required(_OUT, "out/runs"))
-        work_list = jobs(batch, out, _ONLY.value)
+        work_list = jobs_of_all(batches, out, _ONLY.value)
+        shared = sum(job.hash in in_several(batches) for job in work_list)
         if _DRY_RUN.value:
-            print("\n".join(plan(work_list)))
+            slots = _SLOTS.value or max(1, len(usable_cores()) // CORES_A_SLOT)
+            print(
+                "\n".join(
+                    [*plan(work_list), *needs(work_list), str(ahead(work_list, slots, shared))]
+                )
+            )
             return
         engine = _engine(out)
-        write_names(batch, out, name)
+        for name, batch in batches.items():
+            write_names(batch, out, name)
+        logging.info("%s", ahead(work_list, engine.width, shared))
         tell = Screen(sys.stderr) if sys.stderr.isatty() else boards.lines
         if not launch(work_list, engine, retries=_RETRIES.value, tell=tell):
             sys.exit(1)

@@ -1,4 +1,4 @@
-"""One attempt at a job: what is executed, and its log.
+"""One attempt at a job: what is executed, its log, and how long it took.
 
 The log is also the job's lock: the process of a run has it as its output and holds a lock on it.
 The kernel keeps that as long as the process lives, whatever becomes of the one that started it, so
@@ -11,6 +11,7 @@ import fcntl
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import BinaryIO
 from jaxedit.batches.batch import Job
 from jaxedit.config import to_dict
 from jaxedit.errors import UserError
-from jaxedit.ledger import refuse_if_busy, write_json
+from jaxedit.ledger import Ledger, refuse_if_busy, write_json
 
 Command = Callable[[Job], Sequence[str]]
 TAIL_BYTES = 10_000
@@ -55,10 +56,33 @@ def held(job: Job) -> Iterator[BinaryIO]:
 
 def begun(job: Job, command: Sequence[str], log: BinaryIO) -> int:
     """Writes the config and the command; returns where in the log the output will begin."""
+    attempts(job.out, job.hash).append({"began": time.time()})
     write_json(job.config_file, to_dict(job.config))
     log.write(f"$ {shlex.join(command)}\n".encode())
     log.flush()
     return log.tell()
+
+
+def over(job: Job, code: int, processor: float) -> None:
+    """Writes down that an attempt is over.
+
+    Args:
+        job: whose.
+        code: its exit code.
+        processor: seconds that its process and all of its children used of the processors.
+    """
+    record = {"ended": time.time(), "code": code, "processor": processor}
+    attempts(job.out, job.hash).append(record)
+
+
+def attempts(out: Path, key: str) -> Ledger:
+    """When attempts at a run began and were over; of one that we were killed in, the start alone.
+
+    Args:
+        out: directory that holds all runs.
+        key: the hash of the run's config.
+    """
+    return Ledger(out / f"{key}.attempts.jsonl")
 
 
 def environment() -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -23,6 +24,9 @@ from jaxedit.config_files import call, json_config
 from jaxedit.errors import UserError
 from jaxedit.experiment import check_settings
 from jaxedit.ledger import read_json
+from jaxedit.papers.claims import Claim
+from jaxedit.papers.figures import Figure
+from jaxedit.papers.tables import Table
 from jaxedit.typed import suggestion
 
 DONE, PARTIAL, TODO = "done", "partial", "todo"
@@ -38,13 +42,17 @@ class Batch:
     Attributes:
         title: of its table.
         about: what is asked, and of which paper's table or figure it is the counterpart.
-        runs: name -> config, in the order in which they start.
-        configs: the same, checked and frozen.
+        runs: name -> config, in the order in which they start; none for a table that is computed.
+        tables, figures, claims: what the report shows of them, in a paper's form.
+        configs: the runs, checked and frozen.
     """
 
     title: str
     about: str
     runs: Mapping[str, ConfigDict | RunConfig | Mapping[str, Any]]
+    tables: Sequence[Table] = ()
+    figures: Sequence[Figure] = ()
+    claims: Sequence[Claim] = ()
     configs: Mapping[str, RunConfig] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,7 +61,7 @@ class Batch:
         Raises:
             UserError: naming the run, and what is wrong with its config.
         """
-        if not self.runs:
+        if not self.runs and not self.tables:
             raise UserError("the batch has no runs; name at least one in Batch.runs")
         checked = {name: _checked(name, raw) for name, raw in self.runs.items()}
         object.__setattr__(self, "configs", checked)
@@ -168,6 +176,21 @@ def load_batch(path: str, scale: str = SCALE, seeds: Sequence[int] = SEEDS) -> B
         raise error if str(error).startswith("--") else UserError(f"{where}: {error}") from None
 
 
+def read_seeds(texts: Sequence[str]) -> tuple[int, ...]:
+    """The seeds that a flag lists.
+
+    Raises:
+        UserError: one is no whole number, is negative, or stands there twice.
+    """
+    said = ",".join(texts)
+    if not texts or not all(text.isdecimal() for text in texts):
+        raise UserError(f"--seeds={said}: give whole numbers such as 0,1,2")
+    found = tuple(map(int, texts))
+    if len(set(found)) < len(found):
+        raise UserError(f"--seeds={said}: gives a seed twice")
+    return found
+
+
 def _matching(paths: str) -> list[str]:
     """The files of a list with commas, globs among them in the order of their names."""
     found = []
@@ -223,6 +246,13 @@ def jobs(batch: Batch, out: Path, only: str | None = None) -> tuple[Job, ...]:
     return _jobs([(name, name, config) for name, config in batch.configs.items()], out, only)
 
 
+def in_several(batches: Mapping[str, Batch]) -> frozenset[str]:
+    """Hashes of the configs that more than one batch has."""
+    own = [{config.hash for config in batch.configs.values()} for batch in batches.values()]
+    counts = Counter(key for keys in own for key in keys)
+    return frozenset(key for key, count in counts.items() if count > 1)
+
+
 def jobs_of_all(
     batches: Mapping[str, Batch], out: Path, only: str | None = None
 ) -> tuple[Job, ...]:
@@ -257,8 +287,8 @@ def _jobs(
         if only is None or fnmatchcase(shown, only) or fnmatchcase(name, only):
             names.setdefault(config.hash, []).append(shown)
             configs[config.hash] = config
-    if not names:
-        hint = suggestion(only or "", [name for _, name, _ in named])
+    if not names and only is not None:
+        hint = suggestion(only, [name for _, name, _ in named])
         raise UserError(f"--only={only}: no run has such a name{hint}")
     return tuple(Job(tuple(names[key]), config, out) for key, config in configs.items())
 

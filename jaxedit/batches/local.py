@@ -18,6 +18,7 @@ from jaxedit.batches.attempt import (
     environment,
     held,
     last_line,
+    over,
     run_command,
 )
 from jaxedit.batches.batch import DONE, Job
@@ -76,14 +77,14 @@ class Local:
 
     def look(self, running: Sequence[Running]) -> list[Running | Ended]:
         """Which processes have ended, and how."""
-        return [one if one.handle.popen.poll() is None else _ended(one) for one in running]
+        return [one if _alive(one) else _ended(one) for one in running]
 
     def stop(self, running: Sequence[Running], interruptions: Callable[[], int]) -> None:
         """Asks every process group to end, and ends those that have not in time."""
         for one in running:
             _signal(one, signal.SIGTERM)
         deadline, asked = time.monotonic() + GRACE_SECONDS, interruptions()
-        while any(one.handle.popen.poll() is None for one in running):
+        while any(_alive(one) for one in running):
             if time.monotonic() > deadline or interruptions() > asked:
                 for one in running:
                     _signal(one, signal.SIGKILL)
@@ -119,6 +120,19 @@ def _start(
     return Running(job, str(slot), _Process(slot, popen), output, time.monotonic())
 
 
+def _alive(one: Running) -> bool:
+    """Whether its process goes on; when it has ended, what it used is written down."""
+    popen = one.handle.popen
+    if popen.returncode is not None:
+        return False
+    number, status, usage = os.wait4(popen.pid, os.WNOHANG)  # poll() would lose the usage
+    if not number:
+        return True
+    popen.returncode = os.waitstatus_to_exitcode(status)
+    over(one.job, popen.returncode, usage.ru_utime + usage.ru_stime)
+    return False
+
+
 def _ended(one: Running) -> Ended:
     code = one.handle.popen.returncode
     said = last_line(one.job.log, one.output) or "it printed nothing"
@@ -129,6 +143,5 @@ def _ended(one: Running) -> Ended:
 
 
 def _signal(one: Running, number: signal.Signals) -> None:
-    popen = one.handle.popen
-    if popen.poll() is None:
-        os.killpg(popen.pid, number)
+    if _alive(one):
+        os.killpg(one.handle.popen.pid, number)

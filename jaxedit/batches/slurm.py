@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from jaxedit.batches.attempt import (
     environment,
     held,
     last_line,
+    over,
     run_command,
 )
 from jaxedit.batches.batch import DONE, Job
@@ -55,7 +57,8 @@ class Task:
     def __call__(self) -> None:
         """Ends as the command does."""
         with ExitStack() as opened:
-            if os.environ.get("SLURM_PROCID", "0") == "0":
+            first = os.environ.get("SLURM_PROCID", "0") == "0"
+            if first:
                 try:
                     log = opened.enter_context(held(self.job))
                 except Busy as busy:
@@ -63,6 +66,9 @@ class Task:
             else:  # of a run of several processes
                 log = opened.enter_context(open(self.job.log, "ab"))
             code = _run(self.command, environment(), log)
+            if first:
+                used = resource.getrusage(resource.RUSAGE_CHILDREN)  # this process had no other
+                over(self.job, code, used.ru_utime + used.ru_stime)
         if code:
             sys.exit(code if code > 0 else 128 - code)
 

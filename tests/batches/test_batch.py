@@ -11,6 +11,7 @@ from jaxedit.batches.batch import (
     jobs_of_all,
     load_batch,
     load_batches,
+    read_seeds,
 )
 from jaxedit.config import RunConfig, arms, base, run_config, to_dict
 from jaxedit.config_files import json_config
@@ -114,6 +115,13 @@ def test_a_batch_without_seeds_says_so(write):
     assert load_batch(path, seeds=(0,)).configs
     with pytest.raises(UserError, match=r"^--seeds=2: get_batch of .*table.py takes no seed"):
         load_batch(path, seeds=(0, 2))
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["x"], ["1", "-1"], ["2", "2"]])
+def test_seeds_that_are_none(texts: list[str]):
+    assert read_seeds(["0", "12"]) == (0, 12)
+    with pytest.raises(UserError, match=r"^--seeds="):
+        read_seeds(texts)
 
 
 def test_several_files_are_one_work_list(write, tmp_path: Path):

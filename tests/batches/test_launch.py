@@ -169,8 +169,16 @@ def call(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_looking_writes_nothing(tmp_path: Path):
     path, out = tmp_path / "trial.py", tmp_path / "out"
     path.write_text(BATCH_FILE.format(raw=raw_config(tmp_path)))
-    shown = call("launch", f"--batch={path}", f"--out={out}", "--only=b*", "--dry_run")
-    assert shown.returncode == 0 and shown.stdout.endswith("\n2 todo\n"), shown.stderr
+    other = tmp_path / "other.py"
+    other.write_text(BATCH_FILE.format(raw=raw_config(tmp_path, seed=3)).replace("broken", "one!"))
+    shown = call("launch", f"--batch={tmp_path}/*.py", f"--out={out}", "--only=b*", "--dry_run")
+    assert shown.returncode == 0, shown.stderr
+    lines = shown.stdout.splitlines()
+    assert [line.split("  ")[-2] for line in lines[:3]] == [
+        *("other: both", "trial: both", "trial: broken"),
+    ]
+    assert "3 todo" in lines and "3 jobs of at most 0 devices" in shown.stdout
+    assert lines[-1] == "3 runs, 0 done; how long they take is not known"
     assert not out.exists()
 
 
