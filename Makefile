@@ -9,12 +9,24 @@ comma := ,
 PARALLEL := --numprocesses=auto --dist=loadfile
 INSTALLED := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: quickstart test test-all test-slurm lint clean
+# Of `make tables`: batch files, seeds, and how many runs at a time, each on its share of the cores.
+TABLES ?= runs/d4s_*.py,runs/onceedit_*.py
+SEEDS ?= 0
+SLOTS ?= $(shell getconf _NPROCESSORS_ONLN)
+BATCHES := --batch='$(TABLES)' --scale=tiny --seeds=$(SEEDS) --out=out/tables
+
+.PHONY: quickstart tables test test-all test-slurm lint clean
 
 # A third of so short a run is compilation; less optimised programs save more than they cost.
 quickstart: $(INSTALLED)
 	XLA_FLAGS=--xla_backend_optimization_level=1 \
 	$(BIN)/python -m jaxedit.run --config=configs/quickstart.py --workdir=out/quickstart
+
+# Every table and figure of both papers on the embedded models; given again, it does what is left.
+# The report is written even if a run failed, which launch says by ending with 1.
+tables: $(INSTALLED)
+	$(BIN)/python -m jaxedit.launch $(BATCHES) --slots=$(SLOTS) --gpus=0; code=$$?; \
+	test $$code -le 1 && $(BIN)/python -m jaxedit.report $(BATCHES) && exit $$code
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
