@@ -133,6 +133,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "mistralai/Mistral-7B-v0.3": _MISTRAL_V03,
     "Qwen/Qwen2.5-1.5B": {**_QWEN25_1_5B, "eos_token_id": 151643},
     "Qwen/Qwen2.5-1.5B-Instruct": _QWEN25_1_5B,
+    "Qwen/Qwen2.5-7B": {**_QWEN25, "eos_token_id": 151643},
     "Qwen/Qwen2.5-7B-Instruct": _QWEN25,
     "TinyLlama/TinyLlama-1.1B-Chat-v1.0": _TINYLLAMA,
     "TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T": _TINYLLAMA,

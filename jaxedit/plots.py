@@ -202,7 +202,7 @@ def _probability(arms: Sequence[Arm], scale: str) -> Picture | None:
         def draw(axes: Axes) -> None:
             places, after = np.array(known[arm["name"]]).T
             axes.plot(places, after, "o", color=colour, ms=3, alpha=0.4, mew=0)
-            axes.plot(places, _running_median(after), color=colour, label="running median")
+            axes.plot(places, running_median(after), color=colour, label="running median")
             axes.set(title=arm["title"], xlabel="edit", ylabel="probability of the target")
             axes.set(ylim=(-0.03, 1.03), xlim=(0, None))
             axes.legend(loc="lower left")
@@ -247,7 +247,8 @@ def _retained(arm: Arm) -> list[Mapping[str, Any]]:
     return [point for point in arm["retention"] if pick([point["score"]], "efficacy")]
 
 
-def _running_median(values: np.ndarray) -> np.ndarray:
+def running_median(values: np.ndarray) -> np.ndarray:
+    """The median of the eleven values around each; values [n] -> [n]."""
     half = WINDOW // 2
     windows = (values[max(0, i - half) : i + half + 1] for i in range(len(values)))
     return np.array([np.median(window) for window in windows])

@@ -1,7 +1,8 @@
-"""report.html and result.json of a run: one page, no network. Of a batch, the plain table.
+"""report.html and result.json of a run; of batches, tables and figures. One page, no network.
 
 python -m jaxedit.report --workdir=out/x      # writes both again from the run's records
-python -m jaxedit.report --batch=runs/methods.py --out=out/runs      # writes out/runs/methods.md
+python -m jaxedit.report --batch=runs/methods.py --out=out/runs     # writes methods.html, .md
+python -m jaxedit.report --batch='runs/d4s_*.py' --out=out/runs     # several: tables.html, .md
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import jinja2
 from absl import flags, logging
 
 from jaxedit import cli, target_plots, target_tables
-from jaxedit.batches.batch import SCALE, batch_name, load_batch
-from jaxedit.batches.tables import write_table
+from jaxedit.batches.batch import SCALE, SEEDS, load_batches, read_seeds
+from jaxedit.batches.page import write_page
 from jaxedit.errors import UserError
 from jaxedit.findings import pick
 from jaxedit.ledger import write_json, write_whole
@@ -27,6 +28,7 @@ from jaxedit.plots import pictures
 from jaxedit.readings import lines, overstatement
 from jaxedit.results import run_result
 
+SEVERAL = "tables"  # the report of more than one batch
 COLUMNS = (
     ("efficacy", "exact", "target"),
     ("paraphrase", "exact", "target"),
@@ -293,29 +295,47 @@ def _protocol(result: Mapping[str, Any]) -> Iterator[dict[str, str]]:
             }
 
 
-def batch_report(path: str, scale: str, out: Path) -> None:
-    """Writes and prints the table of a batch, whatever of it is done.
+def batch_report(
+    paths: Sequence[str], scale: str, out: Path, seeds: Sequence[int] = SEEDS, name: str = SEVERAL
+) -> Path:
+    """Writes the report of one batch or several, whatever of them is done.
+
+    Args:
+        paths: files, lists of them or globs.
+        scale, seeds: passed to them.
+        out: directory of the runs.
+        name: of the report's files where there are several batches; one gives its own.
+
+    Returns:
+        The page.
 
     Raises:
-        UserError: the batch file is wrong, there are no runs, or a record is broken.
+        UserError: a batch file is wrong, there are no runs, or a record is broken.
     """
-    batch = load_batch(path, scale)
+    batches = load_batches(paths, scale, seeds)
     if not out.is_dir():
         raise UserError(f"--out={out}: no such directory; give the one that jaxedit.launch had")
-    name = batch_name(path, scale)
-    print(write_table(batch, out, name), end="")
-    logging.info("wrote %s", out / f"{name}.md")
+    name = next(iter(batches)) if len(batches) == 1 else name
+    write_page(batches, out, name)
+    return out / f"{name}.html"
 
 
 if __name__ == "__main__":
     _WORKDIR = flags.DEFINE_string("workdir", None, "the run's directory")
-    _BATCH = flags.DEFINE_string("batch", None, "a batch file: make its table instead")
+    _BATCH = flags.DEFINE_multi_string(
+        "batch", [], "batch files, or a glob in quotes: make their tables and figures instead"
+    )
     _OUT = flags.DEFINE_string("out", None, "the directory of the batch's runs")
+    _SEEDS = flags.DEFINE_list("seeds", ["0"], "of the batch's runs")
     _SCALE = flags.DEFINE_string("scale", SCALE, "of the batch: tiny, paper, ...")
 
     def _main() -> None:
         if _BATCH.value:
-            batch_report(_BATCH.value, _SCALE.value, Path(cli.required(_OUT, "out/runs")))
+            out = Path(cli.required(_OUT, "out/runs"))
+            seeds = read_seeds(_SEEDS.value)
+            path = batch_report(_BATCH.value, _SCALE.value, out, seeds)
+            print(path.with_suffix(".md").read_text(), end="")
+            logging.info("wrote %s and %s", path, path.with_suffix(".md"))
             return
         workdir = cli.workdir_of(_WORKDIR)
         write_report(workdir)

@@ -1,1 +1,1 @@
-"""The two papers: what they print, and their tables and figures made anew beside it."""
+"""The two papers' experiments: their runs, their printed numbers, and ours beside them."""

@@ -1,0 +1,120 @@
+"""What a paper says, and whether it holds in our runs: computed from their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from jaxedit.papers.readers import Found, Reader, Value, Where
+
+HOLDS, FAILS, PARTLY, OPEN = "holds", "does not hold", "holds in part", "not decided yet"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a claim holds, and the numbers that say so.
+
+    Attributes:
+        word: `HOLDS`, `FAILS`, `PARTLY` or `OPEN`.
+        numbers: what was compared, in words.
+    """
+
+    word: str
+    numbers: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of a paper.
+
+    Attributes:
+        text: in our own words.
+        source: where it stands, such as "D4S, section 5.1".
+        test: computes the verdict.
+    """
+
+    text: str
+    source: str
+    test: Callable[[Found], Verdict]
+
+
+@dataclass(frozen=True)
+class Named:
+    """A number that a claim is about, and what a reader calls it.
+
+    Attributes:
+        name: for the sentence.
+        read: takes it.
+    """
+
+    name: str
+    read: Callable[[Found], Value | None]
+
+
+def at(name: str, reader: Reader, where: Where) -> Named:
+    """A number of one place."""
+    return Named(name, lambda found: reader(found, where))
+
+
+def above(greater: Named, less: Named, by: float = 0.0) -> Callable[[Found], Verdict]:
+    """The first number is greater than the second, by more than so much."""
+
+    def test(found: Found) -> Verdict:
+        left, right = greater.read(found), less.read(found)
+        if left is None or right is None:
+            return Verdict(OPEN, f"{_told(greater, left)}, {_told(less, right)}")
+        word = HOLDS if left.value - right.value > by else FAILS
+        return Verdict(word, f"{_told(greater, left)}, {_told(less, right)}")
+
+    return test
+
+
+def least(number: Named, bound: float) -> Callable[[Found], Verdict]:
+    """The number is at least so much."""
+    return _bounded(number, lambda value: value >= bound)
+
+
+def most(number: Named, bound: float) -> Callable[[Found], Verdict]:
+    """The number is at most so much."""
+    return _bounded(number, lambda value: value <= bound)
+
+
+def every(*tests: Callable[[Found], Verdict]) -> Callable[[Found], Verdict]:
+    """All of several claims: it holds in part where some do."""
+
+    def test(found: Found) -> Verdict:
+        verdicts = [one(found) for one in tests]
+        return Verdict(overall([v.word for v in verdicts]), "; ".join(v.numbers for v in verdicts))
+
+    return test
+
+
+def overall(words: Sequence[str]) -> str:
+    """One word for several verdicts."""
+    kinds = set(words)
+    if len(kinds) == 1:
+        return kinds.pop()
+    return OPEN if OPEN in kinds else PARTLY
+
+
+def _bounded(number: Named, right: Callable[[float], bool]) -> Callable[[Found], Verdict]:
+    def test(found: Found) -> Verdict:
+        value = number.read(found)
+        if value is None:
+            return Verdict(OPEN, _told(number, None))
+        return Verdict(HOLDS if right(value.value) else FAILS, _told(number, value))
+
+    return test
+
+
+def _told(number: Named, value: Value | None) -> str:
+    return f"{number.name} {written(value)}"
+
+
+def written(value: Value | None, unit: str = "%") -> str:
+    """A share as %, another number with three digits."""
+    if value is None:
+        return "–"
+    if unit == "%" and abs(value.value) <= 1:
+        return f"{100 * value.value:.1f} %"
+    return f"{value.value:.3g}" + ("" if unit in ("%", "") else f" {unit}")

@@ -1,0 +1,227 @@
+"""A figure of a paper with our numbers: curves, dots or bars, drawn as inline SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from jaxedit.findings import curve
+from jaxedit.papers.readers import Found, Reader, Value, Where, growth, of_score
+from jaxedit.plots import COLOURS, DASHES, Picture, running_median, svg
+
+Point = tuple[float, Value]
+Points = Callable[[Found], Sequence[Point]]
+Kind = Literal["curves", "dots", "scatter", "bars"]
+PERCENT = (-3, 103)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve.
+
+    Attributes:
+        label: in the legend.
+        points: (x, y), ascending in x; empty while its run is not done.
+    """
+
+    label: str
+    points: Points
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes.
+
+    Attributes:
+        title, xlabel, ylabel: of the axes.
+        series: drawn in it.
+        kind: "curves" with bands for intervals, "dots" with a running median, "scatter", or "bars"
+            (x is the place of a group).
+        percent: whether y is a share, shown in % of a fixed range.
+        groups: names under groups of bars.
+    """
+
+    title: str
+    series: Sequence[Series]
+    xlabel: str = "edits"
+    ylabel: str = "%"
+    kind: Kind = "curves"
+    percent: bool = True
+    groups: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Panels side by side, in the paper's form.
+
+    Attributes:
+        title, caption: in a report.
+        panels: left to right.
+    """
+
+    title: str
+    caption: str
+    panels: Sequence[Panel]
+
+
+def along(metric: str, where: Where, **wanted: str) -> Points:
+    """A score of all facts edited so far, by number of edits; several seeds: their mean."""
+
+    def points(found: Found) -> list[Point]:
+        known: dict[int, list[Value]] = {}
+        for _, arm in found.arms(where):
+            for edits, told in dict(curve(arm, metric, **wanted)).items():
+                value = of_score(told)
+                if value is not None:
+                    known.setdefault(edits, []).append(value)
+        return [(edits, _mean(values)) for edits, values in sorted(known.items())]
+
+    return points
+
+
+def by_age(where: Where, metric: str = "efficacy") -> Points:
+    """A score after all edits by the facts' place in the order of editing (forgetting)."""
+
+    def points(found: Found) -> list[Point]:
+        known: dict[float, list[Value]] = {}
+        for _, arm in found.arms(where):
+            for record in arm["retention"]:
+                if record["score"]["metric"] == metric:
+                    place = (record["first"] + record["last"]) / 2 + 1
+                    value = of_score(record["score"])
+                    known.setdefault(place, []).append(value) if value else None
+        return [(place, _mean(values)) for place, values in sorted(known.items())]
+
+    return points
+
+
+def probability(where: Where) -> Points:
+    """The target's probability right after its own edit, edit by edit."""
+
+    def points(found: Found) -> list[Point]:
+        for _, arm in found.arms(where)[:1]:
+            log = arm["edit_log"]
+            return [(r["fact"] + 1, Value(r["after"])) for r in log if r["after"] is not None]
+        return []
+
+    return points
+
+
+def norms(where: Where) -> Points:
+    """Growth of the edited layers' mean absolute weight, by number of edits."""
+
+    def points(found: Found) -> list[Point]:
+        for _, arm in found.arms(where)[:1]:
+            steps = [record["step"] for record in arm["norms"]]
+            return [(s, Value(g)) for s in steps if (g := growth(arm, s)) is not None]
+        return []
+
+    return points
+
+
+def tasks(where: Where, name: str) -> Points:
+    """A downstream test by number of edits."""
+
+    def points(found: Found) -> list[Point]:
+        known: dict[int, list[Value]] = {}
+        for _, arm in found.arms(where):
+            for record in arm.get("tasks", ()):
+                for one in record["scores"]:
+                    if one["task"] == name:
+                        known.setdefault(record["step"], []).append(
+                            Value(one["value"], *one["interval"], one["n"])
+                        )
+        return [(step, _mean(values)) for step, values in sorted(known.items())]
+
+    return points
+
+
+def bars(reader: Reader, places: Sequence[Where]) -> Points:
+    """One number at several places, a bar each; places that have none leave a gap."""
+
+    def points(found: Found) -> list[Point]:
+        values = [(float(i), reader(found, where)) for i, where in enumerate(places)]
+        return [(x, value) for x, value in values if value is not None]
+
+    return points
+
+
+def readings(where: Where, metrics: Mapping[str, Reader]) -> Points:
+    """Several numbers of one place, a bar each."""
+
+    def points(found: Found) -> list[Point]:
+        values = [(float(i), reader(found, where)) for i, reader in enumerate(metrics.values())]
+        return [(x, value) for x, value in values if value is not None]
+
+    return points
+
+
+def against(x: Reader, y: Reader, where: Where, steps: Sequence[int | None]) -> Points:
+    """One number against another, at several numbers of edits."""
+
+    def points(found: Found) -> list[Point]:
+        pairs = [(x(found, where.after(s)), y(found, where.after(s))) for s in steps]
+        return [(one.value, other) for one, other in pairs if one and other]
+
+    return points
+
+
+def draw(figure: Figure, found: Found, name: str) -> Picture | None:
+    """The figure as far as the runs have got; None if there is nothing to draw yet.
+
+    Args:
+        figure: what to draw.
+        found: the runs' results.
+        name: for its anchor, unique on the page.
+    """
+    panels = []
+    for i, panel in enumerate(figure.panels):
+        drawn = [(series, list(series.points(found))) for series in panel.series]
+        if any(points for _, points in drawn):
+            panels.append(svg(f"{name}-{i}", lambda axes, p=panel, d=drawn: _panel(axes, p, d)))
+    return Picture(name, figure.title, figure.caption, tuple(panels)) if panels else None
+
+
+def _panel(axes: Axes, panel: Panel, drawn: Sequence[tuple[Series, Sequence[Point]]]) -> None:
+    times = 100 if panel.percent else 1
+    for i, (series, points) in enumerate(drawn):
+        if not points:
+            continue
+        colour, dash = COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]
+        xs = np.array([x for x, _ in points])
+        ys = times * np.array([value.value for _, value in points])
+        low = times * np.array([y.value if y.low is None else y.low for _, y in points])
+        high = times * np.array([y.value if y.high is None else y.high for _, y in points])
+        if panel.kind == "bars":
+            width = 0.8 / len(drawn)
+            places = xs + (i - (len(drawn) - 1) / 2) * width
+            errors = np.maximum(0, np.stack([ys - low, high - ys]))
+            axes.bar(places, ys, width, color=colour, label=series.label)
+            axes.errorbar(places, ys, errors, fmt="none", ecolor=colour, alpha=0.5, lw=1)
+        elif panel.kind == "dots":
+            axes.plot(xs, ys, "o", color=colour, ms=2.5, alpha=0.35, mew=0)
+            axes.plot(xs, running_median(ys), color=colour, ls=dash, label=series.label)
+        elif panel.kind == "scatter":
+            axes.plot(xs, ys, "o", color=colour, ms=4, alpha=0.8, mew=0, label=series.label)
+        else:
+            axes.fill_between(xs, low, high, color=colour, alpha=0.13, linewidth=0)
+            axes.plot(xs, ys, color=colour, ls=dash, marker="o", ms=3, label=series.label)
+    axes.set(title=panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
+    if panel.percent:
+        axes.set(ylim=PERCENT)
+    if panel.kind == "bars":
+        axes.set_xticks(range(len(panel.groups)), panel.groups)
+    elif panel.kind != "scatter":
+        axes.set(xlim=(0, None))
+    axes.legend(loc="best", fontsize="small")
+
+
+def _mean(values: Sequence[Value]) -> Value:
+    if len(values) == 1:
+        return values[0]
+    numbers = [value.value for value in values]
+    return Value(float(np.mean(numbers)), min(numbers), max(numbers), values[0].n, len(values))
