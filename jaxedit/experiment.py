@@ -42,7 +42,7 @@ from jaxedit.models.config import ModelConfig
 from jaxedit.models.loading import load_model
 from jaxedit.models.transformer import Transformer
 from jaxedit.sharding import Mesh, make_mesh
-from jaxedit.training_records import NEEDED_BY, training_records
+from jaxedit.training_records import needs_records, training_records
 from jaxedit.typed import suggestion, typed_settings
 
 GIVEN = (
@@ -147,9 +147,9 @@ class Experiment:
     def _hashes(self, arm: ArmConfig) -> tuple[str, ...]:
         """Of the config; of the hyper-parameters as resolved, for a model's editing.json may have
         changed; and, where the method has any, of the training records."""
-        needs = fields(arm.method) & NEEDED_BY
-        resolved, records = self.settings[arm.name], list(self.records) if needs else None
-        return (self.config.arm_hash(arm), _digest(resolved), _digest(records) if needs else "")
+        resolved = self.settings[arm.name]
+        records = _digest(list(self.records)) if needs_records(arm, resolved) else ""
+        return (self.config.arm_hash(arm), _digest(resolved), records)
 
     def questions(self) -> driver.Asking:
         """What is asked of the model along the run."""
@@ -204,7 +204,7 @@ def open_experiment(config: RunConfig, facts: Loaded | None = None) -> Experimen
     settings = {arm.name: arm_settings(config, arm, lm.config) for arm in config.arms}
     heldout = heldout_texts(config.eval.heldout, config.eval.heldout_texts, lm)
     others = open_unrelated(config, loaded.facts, lm) if wants_unrelated(config) else ()
-    records = training_records(config, loaded.facts)
+    records = training_records(config, loaded.facts, settings)
     named = fingerprint(lm)[:HASH_DIGITS]
     return Experiment(config, lm, named, loaded, settings, heldout, others, records)
 

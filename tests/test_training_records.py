@@ -10,6 +10,7 @@ import pytest
 
 import jaxedit
 from jaxedit.config import RunConfig, run_config, to_dict
+from jaxedit.data.fact import Fact
 from jaxedit.data.factworld import SHOWN, World, edits, training_edits
 from jaxedit.editors.mend import PUBLISHED, Mend
 from jaxedit.editors.meta_training import MetaTraining
@@ -75,18 +76,48 @@ def test_settings_that_are_given_change_themselves_alone(opened: tuple[Experimen
     assert training.patience == PUBLISHED.patience
 
 
+def drawn(config: RunConfig, edits: list[Fact]) -> tuple[Fact, ...]:
+    """With the settings as the config has them."""
+    return training_records(config, edits, {arm.name: arm.settings for arm in config.arms})
+
+
 def test_what_the_records_may_be(inputs: Path):
     facts = even_facts(6)
     for limit in (1, 4):
-        assert len(training_records(config(inputs, limit=limit), facts)) == limit
+        assert len(drawn(config(inputs, limit=limit), facts)) == limit
     with pytest.raises(UserError, match=r"fit.source: jsonl has no record"):
-        training_records(config(inputs), even_facts(12))
+        drawn(config(inputs), even_facts(12))
     with pytest.raises(UserError, match=r"fit.source: mend needs training records"):
-        training_records(config(inputs, source="embedded"), facts)
+        drawn(config(inputs, source="embedded"), facts)
     with pytest.raises(UserError, match=r"fit.limit: must be at least 1"):
         config(inputs, limit=0)
     ft = {"method": "ft_m", "layers": (1,)}
-    assert training_records(config(inputs, ft, source="nowhere"), facts) == ()
+    assert drawn(config(inputs, ft, source="nowhere"), facts) == ()
+
+
+@pytest.mark.parametrize(
+    ("method", "needed"),
+    [
+        ({"method": "retrieval"}, True),
+        ({"method": "retrieval", "threshold": 0.8}, False),
+        ({"method": "retrieval", "threshold": None}, False),
+        ({"method": "ike"}, True),
+        ({"method": "ike", "threshold": 0.8}, True),  # 32 are shown
+        ({"method": "ike", "threshold": 0.8, "shown": 0}, False),
+        ({"method": "ike", "threshold": "learned", "shown": 0}, True),
+        ({"method": "serac"}, True),
+    ],
+)
+def test_records_are_asked_for_only_where_something_is_learned_or_shown(
+    inputs: Path, method: dict[str, Any], needed: bool
+):
+    """Of a model that does not know the embedded world, whose records are the default."""
+    told = config(inputs, method, source="embedded")
+    if needed:
+        with pytest.raises(UserError, match=f"fit.source: {method['method']} needs"):
+            drawn(told, even_facts(6))
+    else:
+        assert drawn(told, even_facts(6)) == ()
 
 
 def test_runs_that_train_nothing_keep_their_names(inputs: Path):

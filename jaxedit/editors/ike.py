@@ -45,6 +45,11 @@ class Ike(Retrieval):
         if self.shown < 0:
             raise UserError(f"shown is {self.shown}; give the number of demonstrations")
 
+    @property
+    def needs_demonstrations(self) -> bool:
+        """Whether any are shown, or a threshold is learned from them."""
+        return self.shown > 0 or super().needs_demonstrations
+
     def front(self, state: Remembered, places: Sequence[int], vectors: np.ndarray) -> str:
         """The demonstrations, the fact with its own question, and the fact before the next."""
         [place] = places

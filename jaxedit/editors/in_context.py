@@ -87,6 +87,11 @@ class Retrieval:
         if isinstance(self.threshold, str) and self.threshold != "learned":
             raise UserError(f'threshold is {self.threshold!r}; give a number, "learned" or None')
 
+    @property
+    def needs_demonstrations(self) -> bool:
+        """Whether anything is learned from demonstrations, or shown of them."""
+        return self.threshold == "learned"
+
     def places(self, lm: Transformer) -> tuple[str, ...]:
         """No weight is changed."""
         del lm
