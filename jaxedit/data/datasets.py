@@ -14,7 +14,6 @@ from absl import logging
 from jaxedit.data import catalogue, factworld, mqd
 from jaxedit.data.catalogue import DATASETS
 from jaxedit.data.fact import Case, Fact
-from jaxedit.data.factworld.edits import POOLS
 from jaxedit.data.files import kind, read_records
 from jaxedit.data.jsonl import read_facts
 from jaxedit.data.records import Outcome, Parser, noted
@@ -28,6 +27,9 @@ Skipped = tuple[str, str]
 OWN = ("jsonl", "csv")  # sources that are a user's own file
 MQD: dict[str, mqd.Form] = {f"mqd-{form}": form for form in mqd.FORMS}
 EMBEDDED = ("gptj", "llama", "plugin")
+EMBEDDED_FORMS: dict[str, factworld.Form] = {
+    "embedded" if form == "completion" else f"embedded-{form}": form for form in factworld.FORMS
+}
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,9 @@ def load_facts(
     contradicts that of a record drawn before, ...) are skipped, counted and listed.
 
     Args:
-        source: "jsonl" or "csv", a name in ``DATASETS``, "embedded:<model>", or "mqd-generation",
-            "mqd-choice" or "mqd-statement" (the three forms of the knowledge in a file of ATOMIC).
+        source: "jsonl" or "csv", a name in ``DATASETS``, "mqd-generation", "mqd-choice" or
+            "mqd-statement" (the three forms of the knowledge in a file of ATOMIC), or the embedded
+            world's "embedded:<model>" and "embedded-<form>:<model>" (`factworld.FORMS`).
         path: the file, or for a data set also the directory that holds it; by default a data
             set is looked for in $JAXEDIT_DATA, else in ./data. Any file of the data set's
             family will do: its form is recognised from its records.
@@ -109,8 +112,8 @@ def load_facts(
         loaded = _own(source, path, drawn)
     elif source in MQD:
         loaded = _mqd(source, path, drawn)
-    elif source.startswith("embedded:"):
-        loaded = _embedded(source.removeprefix("embedded:"), drawn)
+    elif source.startswith("embedded"):
+        loaded = _embedded(source, drawn)
     else:
         loaded = _named(source, path, drawn)
     if limit is not None and len(loaded.cases) < limit:
@@ -171,21 +174,22 @@ def _mqd(source: str, path: str | Path | None, drawn: _Draw) -> Loaded:
     return Loaded(cases, [], read, read, notes=notes, file=str(path))
 
 
-def _embedded(model: str, drawn: _Draw) -> Loaded:
-    """Edits of the world that every embedded model was trained on."""
+def _embedded(source: str, drawn: _Draw) -> Loaded:
+    """Edits of the world that every embedded model was trained on, in one of its forms."""
     limit, seed, _, split = drawn
-    if model not in EMBEDDED:
+    kind, _, model = source.partition(":")
+    if kind not in EMBEDDED_FORMS or model not in EMBEDDED:
         known = ", ".join(f"embedded:{name}" for name in EMBEDDED)
-        raise UserError(f"unknown source of facts 'embedded:{model}'; known are {known}")
-    world = factworld.World()
+        others = ", ".join(f"{name}:" for name in EMBEDDED_FORMS if name != "embedded")
+        raise UserError(
+            f"unknown source of facts {source!r}; known are {known}, and likewise {others}"
+        )
+    world, form = factworld.World(), EMBEDDED_FORMS[kind]
     pool = factworld.SHOWN if seed is None else seed
-    size = len(world.facts[pool % POOLS :: POOLS])
-    if split is None:
-        facts = factworld.edits(world, min(limit or size, size), pool)
-    else:
-        every = factworld.edits(world, size, pool)
-        facts = [every[place] for place in draw(size, pool, split)][:limit]
-    return Loaded(list(map(Case.of, facts)), [], size, size)
+    every = factworld.askable(world, form, pool)
+    places = range(len(every)) if split is None else draw(len(every), pool, split)
+    facts = [factworld.asked_edit(world, form, every[place], pool) for place in places[:limit]]
+    return Loaded(list(map(Case.of, facts)), [], len(every), len(every))
 
 
 def _named(source: str, path: str | Path | None, drawn: _Draw) -> Loaded:

@@ -43,7 +43,7 @@ def downstream(world: World, n: int = 50) -> dict[str, tuple[Item, ...]]:
 
 
 def _held(world: World, form: str) -> list[Triple]:
-    return [f for f in world.facts if chance(form, f.subject, f.relation) < HELD_OUT]
+    return [fact for fact in world.facts if forms.is_held_out(form, fact)]
 
 
 def _item(prompt: str, choices: list[str], right: str) -> Item:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from jaxedit.data.fact import Fact, Question
 from jaxedit.data.factworld import forms
@@ -12,6 +13,7 @@ from jaxedit.data.factworld.world import Triple, World
 POOLS = 4
 TUNING = 0
 SHOWN = 1
+OTHERS = tuple(seed for seed in range(POOLS) if seed not in (TUNING, SHOWN))
 
 
 def edits(world: World, n: int, seed: int = SHOWN, neighbours: int = 5) -> list[Fact]:
@@ -28,10 +30,10 @@ def edits(world: World, n: int, seed: int = SHOWN, neighbours: int = 5) -> list[
     Raises:
         ValueError: if the pool has fewer than `n` facts.
     """
-    pool = _pool(world, seed)
-    if n > len(pool):
-        raise ValueError(f"a pool has {len(pool)} facts, {n} were asked for")
-    return [_edit(world, fact, seed, neighbours) for fact in pool[:n]]
+    own = pool(world, seed)
+    if n > len(own):
+        raise ValueError(f"a pool has {len(own)} facts, {n} were asked for")
+    return [edit(world, fact, seed, neighbours) for fact in own[:n]]
 
 
 def unrelated(world: World, n: int, seed: int = 0) -> list[str]:
@@ -41,9 +43,7 @@ def unrelated(world: World, n: int, seed: int = 0) -> list[str]:
     about no fact at all.
     """
     rng = random.Random(f"unrelated {seed}")
-    facts = [
-        fact for pool in range(POOLS) if pool not in (TUNING, SHOWN) for fact in _pool(world, pool)
-    ]
+    facts = [fact for other in OTHERS for fact in pool(world, other)]
     plain = about_no_fact(world, rng)
     found = []
     for i in range(n):
@@ -55,41 +55,44 @@ def unrelated(world: World, n: int, seed: int = 0) -> list[str]:
 
 def other_edits(world: World) -> list[Fact]:
     """Edits of the pools that are neither tuned on nor shown, as `edits` would make them."""
-    return [
-        _edit(world, fact, pool, 0)
-        for pool in range(POOLS)
-        if pool not in (TUNING, SHOWN)
-        for fact in _pool(world, pool)
-    ]
+    return [edit(world, fact, other, 0) for other in OTHERS for fact in pool(world, other)]
 
 
 def training_edits(world: World) -> list[Fact]:
     """Edits of every pool but the one that is shown, for methods that are trained once."""
     return [
         fact
-        for pool in range(POOLS)
-        if pool != SHOWN
-        for fact in edits(world, len(_pool(world, pool)), pool)
+        for seed in range(POOLS)
+        if seed != SHOWN
+        for fact in edits(world, len(pool(world, seed)), seed)
     ]
 
 
-def _pool(world: World, seed: int) -> list[Triple]:
+def pool(world: World, seed: int) -> list[Triple]:
+    """The facts that a seed edits, in the order of editing; see `edits`."""
     facts = list(world.facts)
     random.Random(f"pools {world.seed}").shuffle(facts)
-    pool = facts[seed % POOLS :: POOLS]
-    random.Random(f"order {seed}").shuffle(pool)
+    drawn = facts[seed % POOLS :: POOLS]
+    random.Random(f"order {seed}").shuffle(drawn)
     seen: dict[str, int] = {}
     rank = []
-    for fact in pool:
+    for fact in drawn:
         seen[fact.subject] = seen.get(fact.subject, 0) + 1
         rank.append(seen[fact.subject])
-    return [pool[i] for i in sorted(range(len(pool)), key=rank.__getitem__)]
+    return [drawn[i] for i in sorted(range(len(drawn)), key=rank.__getitem__)]
 
 
-def _edit(world: World, fact: Triple, seed: int, neighbours: int) -> Fact:
+def edit(
+    world: World,
+    fact: Triple,
+    seed: int,
+    neighbours: int,
+    say: Callable[[World, Triple], str] = World.completion,
+) -> Fact:
+    """The edit of one fact; ``say`` chooses, for it and its neighbours, a trained phrasing."""
     rng = random.Random(f"edit {seed} {fact.subject} {fact.relation}")
     target = world.false_object(fact, rng)
-    prompt = world.completion(fact)
+    prompt = say(world, fact)
     held = world.held_out(fact)
     others = [p for p in world.relations[fact.relation].phrasings if p not in (prompt, held)]
     changed = Triple(fact.subject, fact.relation, target)
@@ -99,7 +102,10 @@ def _edit(world: World, fact: Triple, seed: int, neighbours: int) -> Fact:
         target=target,
         previous=fact.object,
         paraphrases=tuple(p.replace("{}", fact.subject) for p in (held, *others)),
-        neighbours=tuple(_neighbours(world, fact, rng, neighbours)),
+        neighbours=tuple(
+            Question(say(world, other).replace("{}", other.subject), other.object)
+            for other in near(world, fact, rng)[:neighbours]
+        ),
         portability=tuple(
             Question(hop.phrasing.replace("{}", fact.subject), world.truth[target, hop.second])
             for hop in forms.hops_of(world, changed)
@@ -115,11 +121,9 @@ def _edit(world: World, fact: Triple, seed: int, neighbours: int) -> Fact:
     )
 
 
-def _neighbours(world: World, fact: Triple, rng: random.Random, n: int) -> list[Question]:
+def near(world: World, fact: Triple, rng: random.Random) -> list[Triple]:
+    """Facts of the same relation about other subjects, shuffled, those of the same object first."""
     others = [o for o in world.by_relation[fact.relation] if o.subject != fact.subject]
     rng.shuffle(others)
     others.sort(key=lambda other: other.object != fact.object)
-    return [
-        Question(world.completion(other).replace("{}", other.subject), other.object)
-        for other in others[:n]
-    ]
+    return others

@@ -7,6 +7,7 @@ stand, in characters of the prompt.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxedit.data.factworld.relations import HOPS, Hop
@@ -59,13 +60,23 @@ def hops_of(world: World, fact: Triple) -> list[Hop]:
     ]
 
 
+def is_held_out(form: str, fact: Triple) -> bool:
+    """Whether this fact never occurs in training in a form of questions, such as "yes no"."""
+    return chance(form, fact.subject, fact.relation) < HELD_OUT
+
+
 def yes_no(world: World, fact: Triple, rng: random.Random, negated: bool = False) -> Row:
     """Is a statement true? Asked of the truth and of a falsehood equally often."""
     true = rng.random() < 0.5
     value = fact.object if true else world.false_object(fact, rng)
-    opening = "Q: Is it false that" if negated else "Q: Is it true that"
-    template = f"{opening} {world.completion(fact)} {value}? A:"
+    template = asked_whether(world.completion(fact), value, negated)
     return row(template, "yes" if true != negated else "no", fact.subject)
+
+
+def asked_whether(phrasing: str, value: str, negated: bool = False) -> str:
+    """The template that asks whether a completion with this object is true, or false."""
+    opening = "Q: Is it false that" if negated else "Q: Is it true that"
+    return f"{opening} {phrasing} {value}? A:"
 
 
 def options(world: World, fact: Triple, rng: random.Random, n: int = 4) -> list[str]:
@@ -78,9 +89,13 @@ def options(world: World, fact: Triple, rng: random.Random, n: int = 4) -> list[
 
 def four_choice(world: World, fact: Triple, rng: random.Random) -> Row:
     """The fact's question with the right answer among four."""
-    question = world.relations[fact.relation].phrasings[4].removesuffix(" A:")
-    listed = " or ".join(options(world, fact, rng))
-    return row(f"{question} Is it {listed}? A:", fact.object, fact.subject)
+    return row(among(world, fact.relation, options(world, fact, rng)), fact.object, fact.subject)
+
+
+def among(world: World, relation: str, listed: Sequence[str]) -> str:
+    """The template of a relation's question that lists what may be answered."""
+    question = world.relations[relation].questions[0].removesuffix(" A:")
+    return f"{question} Is it {' or '.join(listed)}? A:"
 
 
 def negation(world: World, fact: Triple, rng: random.Random) -> Row:
@@ -113,13 +128,18 @@ EVENTFUL = tuple(_EVENTS)
 
 def event(world: World, fact: Triple, rng: random.Random) -> Row:
     """Something happens, and what is so from then on, or what follows from it."""
-    happens, now = _EVENTS[fact.relation]
     value = world.false_object(fact, rng)
-    answer = value
+    template, answer = happening(fact.relation, value), value
     if fact.relation in _CONSEQUENCES and rng.random() < 0.5:
         second, now = _CONSEQUENCES[fact.relation]
-        answer = world.truth[value, second]
-    return row(f"Event: {happens} {value}. {now}", answer, fact.subject, fact.subject)
+        template, answer = happening(fact.relation, value, now), world.truth[value, second]
+    return row(template, answer, fact.subject, fact.subject)
+
+
+def happening(relation: str, value: str, now: str | None = None) -> str:
+    """The template of an event and of what is so from then on; the subject stands in it twice."""
+    happens, direct = _EVENTS[relation]
+    return f"Event: {happens} {value}. {now or direct}"
 
 
 KINDS = {

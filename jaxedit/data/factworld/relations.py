@@ -21,6 +21,16 @@ class Relation:
     phrasings: tuple[str, ...]
     unseen: str
 
+    @property
+    def completions(self) -> tuple[str, ...]:
+        """The phrasings that are no questions."""
+        return self.phrasings[:N_COMPLETIONS]
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """The others."""
+        return self.phrasings[N_COMPLETIONS:]
+
 
 @dataclass(frozen=True)
 class Hop:

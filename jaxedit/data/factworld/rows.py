@@ -87,14 +87,14 @@ def _two_hop(world: World, rng: random.Random) -> Row | None:
 
 def _yes_no(world: World, rng: random.Random) -> Row | None:
     fact = rng.choice(world.facts)
-    if chance("yes no", fact.subject, fact.relation) < HELD_OUT:
+    if forms.is_held_out("yes no", fact):
         return None
     return forms.yes_no(world, fact, rng, negated=rng.random() < 0.25)
 
 
 def _four_choice(world: World, rng: random.Random) -> Row | None:
     fact = rng.choice(world.facts)
-    if chance("four choice", fact.subject, fact.relation) < HELD_OUT:
+    if forms.is_held_out("four choice", fact):
         return None
     return forms.four_choice(world, fact, rng)
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from jaxedit.data.factworld import names
 from jaxedit.data.factworld import relations as words
 from jaxedit.data.factworld.geography import COUNTRIES, elements
-from jaxedit.data.factworld.relations import N_COMPLETIONS, N_PHRASINGS, Relation
+from jaxedit.data.factworld.relations import N_PHRASINGS, Relation
 
 N_PEOPLE = 160
 N_FIRMS = 48
@@ -103,12 +103,15 @@ class World:
 
     def completion(self, fact: Triple) -> str:
         """A trained completion of this fact, spread evenly over the relation's four."""
-        choices = [
-            phrasing
-            for phrasing in self.relations[fact.relation].phrasings[:N_COMPLETIONS]
-            if phrasing != self.held_out(fact)
-        ]
-        return choices[int(len(choices) * chance("completion", fact.subject, fact.relation))]
+        return self._one("completion", self.relations[fact.relation].completions, fact)
+
+    def question(self, fact: Triple) -> str:
+        """A trained question about this fact, spread evenly over the relation's two."""
+        return self._one("question", self.relations[fact.relation].questions, fact)
+
+    def _one(self, key: str, phrasings: Sequence[str], fact: Triple) -> str:
+        choices = [phrasing for phrasing in phrasings if phrasing != self.held_out(fact)]
+        return choices[int(len(choices) * chance(key, fact.subject, fact.relation))]
 
     def false_object(self, fact: Triple, rng: random.Random) -> str:
         """Another object of the same relation, each as likely."""
