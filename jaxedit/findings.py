@@ -16,6 +16,7 @@ from jaxedit.metrics.records import OURS
 RESAMPLES = 2000
 DECLINE = 0.9  # of the best share along the run
 DEFAULT = {"protocol": OURS, "group": ""}
+FUSED = "dw_ee"  # the mode of fusion that is told of, where it was asked
 AGAINST = {"truth": "the true answer", "unedited": "the unedited model"}
 
 
@@ -29,6 +30,7 @@ def findings(result: Mapping[str, Any]) -> list[str]:
     for arm in arms:
         parts = [part for part in (_course(arm), _decline(arm), _norms(arm)) if part]
         lines += [f"{arm['title']}: {'; '.join(parts)}."] if parts else []
+        lines += _in_targets(arm)
     return lines
 
 
@@ -62,6 +64,30 @@ def _course(arm: Mapping[str, Any]) -> str | None:
     )
 
 
+def _in_targets(arm: Mapping[str, Any]) -> list[str]:
+    """What an edited plug-in does for each model that it was to correct."""
+    lines = []
+    for target, modes in arm.get("targets", {}).items():
+        mode = FUSED if FUSED in modes else list(modes)[-1]
+        shares = [
+            f"{_percent(found)} of the {noun}"
+            for metric, noun in (("efficacy", "facts"), ("paraphrase", "paraphrases"))
+            if (found := _best_known(modes[mode], metric)) is not None
+        ]
+        kept = _best_known(modes[mode], "specificity", against="truth")
+        left = f", and neighbours are right in {_percent(kept)}" if kept else ""
+        if shares:
+            given = " and ".join(shares)
+            lines.append(f"{arm['title']} in {target} ({mode}): {given} give their targets{left}.")
+    return lines
+
+
+def _best_known(scores: Sequence[Mapping[str, Any]], metric: str, **wanted: str) -> Mapping | None:
+    """Of generated answers, or of teacher-forced ones where none was generated."""
+    generated = pick(scores, metric, decoding="generation", **wanted)
+    return generated or pick(scores, metric, **wanted)
+
+
 def _decline(arm: Mapping[str, Any]) -> str | None:
     """When the scores along the run fell, and did not recover."""
     if not arm["along"] or not max(score["value"] for _, score in curve(arm, "efficacy")):
@@ -87,18 +113,27 @@ def _declined_at(arm: Mapping[str, Any]) -> int | None:
 
 def _norms(arm: Mapping[str, Any]) -> str | None:
     """Growth of the mean absolute weight, where a method changes any that was not zero."""
-    if len(arm["norms"]) < 2:
+    grown = growth(arm["norms"])
+    if not grown:
         return None
-    first, last = arm["norms"][0]["layers"], arm["norms"][-1]["layers"]
-    growth = {name: last[name]["l1"] / first[name]["l1"] for name in first if first[name]["l1"]}
-    if not growth:
-        return None
-    most = max(growth, key=lambda name: growth[name])
-    mean = float(np.mean(list(growth.values())))
+    most = max(grown, key=lambda name: grown[name])
+    mean = float(np.mean(list(grown.values())))
     return (
         f"the mean absolute weight of the edited layers ended at {mean:.2f} times its value before "
-        f"the first edit ({growth[most]:.2f} times in {layer_name(most)})"
+        f"the first edit ({grown[most]:.2f} times in {layer_name(most)})"
     )
+
+
+def growth(norms: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Mean absolute weight of each edited leaf at the end over that before, where there was any.
+
+    Args:
+        norms: an arm's records, in order.
+    """
+    if len(norms) < 2:
+        return {}
+    first, last = norms[0]["layers"], norms[-1]["layers"]
+    return {name: last[name]["l1"] / first[name]["l1"] for name in first if first[name]["l1"]}
 
 
 def layer_name(name: str) -> str:

@@ -148,8 +148,14 @@ def _short(model: str) -> str:
 
 
 def _layers(arms: Sequence[Mapping[str, Any]]) -> str:
-    kinds = list(dict.fromkeys(", ".join(map(str, arm["layers"])) for arm in arms))
-    return " / ".join(kinds)
+    return " / ".join(dict.fromkeys(map(_own_layers, arms)))
+
+
+def _own_layers(arm: Mapping[str, Any]) -> str:
+    """A method that names none changes all of them, or no weight at all."""
+    if arm["layers"]:
+        return ", ".join(map(str, arm["layers"]))
+    return "all" if any(point["layers"] for point in arm["norms"]) else "none"
 
 
 def _table(result: Mapping[str, Any], decoding: str, title: str, how: str) -> dict[str, Any] | None:

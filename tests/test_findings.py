@@ -67,6 +67,16 @@ def test_what_cannot_be_told_apart_is_not_called_a_difference():
     assert "Here neither declined." in text
 
 
+def test_what_a_plugin_does_for_others_is_told():
+    forced = [score("efficacy", 0.5), score("specificity", 0.8, "truth")]
+    said = [{**score("efficacy", 0.75), "decoding": "generation"}, *forced]
+    targets = {"a": {"before": [], "dw_ee": said, "dw": []}, "b": {"before": [], "dw": forced}}
+    text = told({**arm("OnceEdit", [1], 1.0), "targets": targets})
+    assert "OnceEdit in a (dw_ee): 75.0 % [65.0, 85.0] of the facts give their targets" in text
+    assert "OnceEdit in b (dw): 50.0 % [40.0, 60.0] of the facts give their targets" in text
+    assert text.count("and neighbours are right in 80.0 % [70.0, 90.0].") == 2
+
+
 def test_later_arms_are_compared_with_the_first():
     text = told(arm("A", [1], 0.2), arm("B", [1], 0.5), arm("C", [1], 0.9))
     assert "B is ahead of A" in text and "C is ahead of A" in text and "ahead of B" not in text
