@@ -87,6 +87,20 @@ def _hosts() -> Hosts:
     return Hosts(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value, devices)
 
 
+def mesh_flags() -> Callable[[], dict[str, Any]]:
+    """``--mesh.data`` and the like, for an entry point without a config.
+
+    Returns:
+        What they say, by the name in `jaxedit.config.MeshConfig`; nothing of what is not given.
+    """
+    shares, copies = "shares that rows are split into", "devices that share one copy of a model"
+    holders = {
+        "data": flags.DEFINE_integer("mesh.data", None, shares, lower_bound=1),
+        "model": flags.DEFINE_integer("mesh.model", None, copies, lower_bound=1),
+    }
+    return lambda: {name: one.value for name, one in holders.items() if one.value is not None}
+
+
 def config_flag(name: str = "config") -> flags.FlagHolder:
     """``--config=file.py`` or ``file.py:variant``, and ``--config.a.b=value`` to change it.
 

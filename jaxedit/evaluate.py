@@ -23,7 +23,7 @@ from typing import Any
 
 from absl import flags
 
-from jaxedit import cli, readings
+from jaxedit import cli, hosts, readings
 from jaxedit.config import EvalConfig, FactsConfig
 from jaxedit.downstream import (
     Item,
@@ -55,6 +55,7 @@ from jaxedit.ledger import write_json
 from jaxedit.metrics import Answer, Score, check_protocol, score_lines, write_answers
 from jaxedit.metrics.judge import Judge, load_judge
 from jaxedit.metrics.protocols import OTHERS
+from jaxedit.sharding import make_mesh
 
 ALL = "all"
 MOMENTS = ("before", "checkpoint", "after_all")
@@ -120,6 +121,7 @@ if __name__ == "__main__":
     _OUTPUT = flags.DEFINE_string("output", None, "a JSON file for the scores")
     _RAW = flags.DEFINE_string("raw", None, "a JSON-lines file for the raw answers")
     _ITEMS = flags.DEFINE_string("items", None, "a JSON-lines file for the tasks' items")
+    _MESH = cli.mesh_flags()
 
     def _subjects() -> Iterator[tuple[str, Subject]]:
         protocols = chosen_protocols(_PROTOCOLS.value)
@@ -127,7 +129,7 @@ if __name__ == "__main__":
             yield "model", _of_model(_MODEL.value, protocols)
             return
         workdir = cli.workdir_of(_WORKDIR)
-        experiment = reopen(workdir)
+        experiment = reopen(workdir, _MESH())
         arms = [find_arm(experiment, _ARM.value)] if _ARM.value else experiment.config.arms
         for arm in arms:
             subject = of_run(workdir, experiment, arm, _STEP.value, protocols)
@@ -140,7 +142,7 @@ if __name__ == "__main__":
         if _WORKDIR.value:
             raise UserError("--model: not with --workdir; a run has its own model")
         if not _FACTS.value and (_TASKS.value or _STATEMENTS.value or _HELDOUT.value):
-            return without_facts(model, _UNEDITED.value, _DTYPE.value)
+            return without_facts(model, _UNEDITED.value, _DTYPE.value, make_mesh(**_MESH()))
         source = cli.required(_FACTS, "counterfact")
         drawn = FactsConfig(source, _PATH.value, _LIMIT.value, _SEED.value, split=_SPLIT.value)
         ev = EvalConfig(
@@ -149,8 +151,12 @@ if __name__ == "__main__":
             prompt_format=_PROMPT.value,
             protocols=protocols,
         )
-        dtype = _DTYPE.value
-        subject, loaded = of_model(model, drawn, ev, unedited=_UNEDITED.value, dtype=dtype)
+        how: dict[str, Any] = {
+            "unedited": _UNEDITED.value,
+            "dtype": _DTYPE.value,
+            "mesh": make_mesh(**_MESH()),
+        }
+        subject, loaded = of_model(model, drawn, ev, **how)
         print(f"{len(loaded.cases)} records, {len(loaded.skipped)} skipped on the way")
         return subject
 
@@ -173,7 +179,8 @@ if __name__ == "__main__":
         judge = load_judge(_JUDGE.value) if _JUDGE.value else None
         if _TASKS.value:
             names_of(_TASKS.value)
-        for path in filter(None, (_RAW.value, _ITEMS.value)):
+        raw, kept = (_RAW.value, _ITEMS.value) if hosts.first() else (None, None)
+        for path in filter(None, (raw, kept)):
             Path(path).unlink(missing_ok=True)
         found: dict[str, Any] = {}
         before: list[Item] = []
@@ -182,8 +189,8 @@ if __name__ == "__main__":
             if scores:
                 show(subject, scores)
             found[name] = {"step": subject.edits, "scores": [score.to_dict() for score in scores]}
-            if _RAW.value:
-                write_answers(_RAW.value, answers)
+            if raw:
+                write_answers(raw, answers)
             if _TASKS.value:
                 items = _items(subject.lm)
                 if subject.unedited is not None:
@@ -191,8 +198,8 @@ if __name__ == "__main__":
                 show_tasks(subject.title, items, before)
                 abilities = reduce_items(items)
                 found[name]["tasks"] = [dataclasses.asdict(one) for one in abilities]
-                if _ITEMS.value:
-                    write_items(_ITEMS.value, items)
+                if kept:
+                    write_items(kept, items)
         if _OUTPUT.value:
             write_json(Path(_OUTPUT.value), found)
 

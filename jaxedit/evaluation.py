@@ -7,7 +7,7 @@ is compared with. Everything else (scores, tables, tests of abilities) is taken 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -48,7 +48,7 @@ from jaxedit.progress import progress
 from jaxedit.results import ArmFiles, read_config
 from jaxedit.runner import kept_contexts, read_loaded
 from jaxedit.serving import ensembles, open_target, taught
-from jaxedit.sharding import make_mesh, solving
+from jaxedit.sharding import Mesh, make_mesh, solving
 from jaxedit.typed import suggestion
 
 
@@ -80,13 +80,19 @@ class Subject:
         return self.edits or len(self.asking.asked)
 
 
-def reopen(workdir: Path) -> Experiment:
+def reopen(workdir: Path, mesh: Mapping[str, Any] | None = None) -> Experiment:
     """The experiment of a run directory, with the facts that are kept there.
+
+    Args:
+        workdir: the directory.
+        mesh: settings of `MeshConfig` that are to be others than the run's; no number changes.
 
     Raises:
         UserError: it is no run directory, or the model is not there any more.
     """
-    return open_experiment(read_config(workdir), read_loaded(workdir))
+    config = read_config(workdir)
+    config = dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, **(mesh or {})))
+    return open_experiment(config, read_loaded(workdir))
 
 
 def find_arm(experiment: Experiment, name: str | None) -> ArmConfig:
@@ -172,7 +178,7 @@ def in_target(subject: Subject, experiment: Experiment, arm: ArmConfig, name: st
         model, mode = head, tail
     target = open_target(experiment.config, model)
     plugin = taught(experiment, arm, subject.lm)
-    [(_, ensemble)] = ensembles(experiment.config, target, plugin, [mode])
+    [(_, ensemble)] = ensembles(experiment, target, plugin, [mode])
     title = f"{subject.title}, in {model}, {mode}"
     return dataclasses.replace(subject, title=title, lm=ensemble, unedited=target, before=())
 
@@ -184,14 +190,16 @@ def of_model(
     *,
     unedited: str | None = None,
     dtype: str = "float32",
-    devices: int | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[Subject, Loaded]:
-    """Any model: unedited, or with ``unedited`` named, an edited one that was exported.
+    """Any model, on all devices or on those of a mesh: unedited, or exported after its edits.
+
+    Of the latter ``unedited`` names what it was before.
 
     Raises:
         UserError: a model, file or record is wrong.
     """
-    mesh = make_mesh(devices)
+    mesh = make_mesh() if mesh is None else mesh
     lm = load_model(model, dtype, mesh)
     other = load_model(unedited, dtype, mesh) if unedited else None
     loaded = usable(load(facts, facts.limit), facts, ev, lm)
@@ -207,10 +215,10 @@ def of_model(
 
 
 def without_facts(
-    model: str, unedited: str | None, dtype: str, devices: int | None = None
+    model: str, unedited: str | None, dtype: str, mesh: Mesh | None = None
 ) -> Subject:
     """A model that nothing is asked about facts: for its abilities and its perplexity."""
-    mesh, ev = make_mesh(devices), EvalConfig()
+    mesh, ev = make_mesh() if mesh is None else mesh, EvalConfig()
     lm = load_model(model, dtype, mesh)
     other = load_model(unedited, dtype, mesh) if unedited else None
     when = "after_all" if unedited else "before"

@@ -46,12 +46,14 @@ if __name__ == "__main__":
     _PROMPTS = flags.DEFINE_multi_string("prompt", [], "a prompt; give as many as you like")
     _LENGTH = flags.DEFINE_integer("max_new_tokens", None, "default: the run's", lower_bound=1)
 
+    _MESH = cli.mesh_flags()
+
     def _main() -> None:
         workdir = cli.workdir_of(_WORKDIR)
         prompts = list(_PROMPTS.value)
         if not prompts or any(not prompt.strip() for prompt in prompts):
             raise UserError('--prompt: missing or empty; give one such as --prompt="Paris is in"')
-        experiment = reopen(workdir)
+        experiment = reopen(workdir, _MESH())
         ev = experiment.config.eval
         length = _LENGTH.value or ev.max_new_tokens
         arms = [find_arm(experiment, _ARM.value)] if _ARM.value else experiment.config.arms

@@ -36,15 +36,24 @@ from jaxedit.location.task import (
     trace_record,
 )
 from jaxedit.models.loading import load_model
+from jaxedit.sharding import Mesh, make_mesh
 
 
-def locate(task: Task, workdir: Path, *, tracing: bool = True, sweeping: bool = True) -> Window:
+def locate(
+    task: Task,
+    workdir: Path,
+    *,
+    tracing: bool = True,
+    sweeping: bool = True,
+    mesh: Mesh | None = None,
+) -> Window:
     """Traces, sweeps, writes what was found; returns the layers.
 
     Args:
       task: what is to be found out.
       workdir: where it is written.
       tracing, sweeping: what of the two to do; the sweep decides if it is done.
+      mesh: devices; by default all.
 
     Raises:
       UserError: something in the input is wrong, or the model knows none of the facts.
@@ -54,7 +63,7 @@ def locate(task: Task, workdir: Path, *, tracing: bool = True, sweeping: bool = 
     refuse_if_busy(workdir)
     task.text.check()
     facts = read(task)
-    lm = load_model(task.model, task.dtype)
+    lm = load_model(task.model, task.dtype, mesh)
     how = editing(task, lm)
     traced = trace_facts(task, lm, facts) if tracing else None
     with locked(workdir):
@@ -110,6 +119,8 @@ if __name__ == "__main__":
     _SINGLE = flags.DEFINE_bool("single_token", False, "trace answers of one token only")
     _DTYPE = flags.DEFINE_enum("dtype", "float32", DTYPES, "of the parameters")
 
+    _MESH = cli.mesh_flags()
+
     def _layers() -> Window | None:
         try:
             return None if _LAYERS.value is None else tuple(map(int, _LAYERS.value))
@@ -135,6 +146,7 @@ if __name__ == "__main__":
             single_token=_SINGLE.value,
             dtype=_DTYPE.value,
         )
-        locate(task, workdir, tracing=_TRACE.value, sweeping=_SWEEP.value)
+        mesh = make_mesh(**_MESH())
+        locate(task, workdir, tracing=_TRACE.value, sweeping=_SWEEP.value, mesh=mesh)
 
     cli.run(_main)

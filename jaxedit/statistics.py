@@ -31,6 +31,7 @@ from jaxedit.editors.statistics import Budget, budget
 from jaxedit.errors import UserError
 from jaxedit.models.loading import load_model
 from jaxedit.models.transformer import Transformer
+from jaxedit.sharding import make_mesh
 
 USUAL = "memit"  # the method whose layers are computed if none are named
 NULL_SPACE = 0.02  # AlphaEdit's threshold: eigenvalues under it span what an edit may use
@@ -160,6 +161,8 @@ if __name__ == "__main__":
     _SEED = flags.DEFINE_integer("seed", 0, "of the text that is generated")
     _SHOW = flags.DEFINE_bool("show", False, "only list what is kept of this model")
 
+    _MESH = cli.mesh_flags()
+
     def _main() -> None:
         signal.signal(signal.SIGTERM, stop_gently)
         if not _MODEL.value:
@@ -170,7 +173,7 @@ if __name__ == "__main__":
             return
         corpus = choose_corpus(_MODEL.value, _CORPUS.value, _SEED.value)
         corpus.check()
-        lm = load_model(_MODEL.value, _DTYPE.value)
+        lm = load_model(_MODEL.value, _DTYPE.value, make_mesh(**_MESH()))
         wanted = budget(lm, _TOKENS.value, _DOCUMENTS.value, _LENGTH.value)
         compute(lm, choose_layers(lm, _LAYERS.value), corpus, wanted, cache)
 

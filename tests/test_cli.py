@@ -31,6 +31,7 @@ from jaxedit import cli
 from jaxedit.errors import UserError
 
 _CONFIG = cli.config_flag()
+_MESH = cli.mesh_flags()
 _FAIL = flags.DEFINE_string("fail", None, "how")
 
 def main():
@@ -42,7 +43,7 @@ def main():
         raise ZeroDivisionError("oh")
     if _FAIL.value == "interrupt":
         raise KeyboardInterrupt
-    print(dict(cli.read_config(_CONFIG)))
+    print(_MESH(), dict(cli.read_config(_CONFIG)))
 
 cli.run(main)
 """
@@ -67,8 +68,9 @@ def call(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_overrides_reach_the_config(program: Path):
-    done = call(program, "--config=config.py:small", "--config.limit=3", "--config.layers=3,4")
-    assert done.returncode == 0
+    given = ("--config.limit=3", "--config.layers=3,4", "--mesh.data=2")
+    done = call(program, "--config=config.py:small", *given)
+    assert done.returncode == 0 and done.stdout.startswith("{'data': 2} ")
     assert "'variant': 'small', 'limit': 3, 'layers': (3, 4)" in done.stdout
     assert done.stderr == ""
 
@@ -78,7 +80,7 @@ def test_a_method_takes_settings_that_the_config_leaves_out(program: Path):
     given = [f"--config.arms.ft.{text}" for text in (*texts, "layers=(1,2)")]
     done = call(program, "--config=config.py", *given, "--config.arms.ft.on", "yes", "--fail=")
     assert done.stderr == ""
-    arm = ast.literal_eval(done.stdout)["arms"]["ft"]
+    arm = ast.literal_eval(done.stdout.removeprefix("{} "))["arms"]["ft"]
     assert arm["training"] == {"epochs": 3, "rate": 1e-3}
     assert arm["values"] == {"steps": 4, "clip": None}
     assert (arm["layers"], arm["on"], arm["method"]) == ((1, 2), "yes", "ft_m")
