@@ -148,15 +148,16 @@ def _cell(cell: Cell, unit: str) -> dict[str, Any]:
         "difference": None,
         "misprint": cell.misprint,
     }
-    if ours is not None and ours.low is not None and ours.high is not None:
+    if ours is not None:
         shown["range"] = _range(ours, times, unit)
     if ours is not None and cell.paper is not None:
         shown["difference"] = f"{times * ours.value - cell.paper:+.1f}" if unit == "%" else None
     return shown
 
 
-def _range(ours: Value, times: float, unit: str) -> str:
-    assert ours.low is not None and ours.high is not None
+def _range(ours: Value, times: float, unit: str) -> str | None:
+    if ours.low is None or ours.high is None:
+        return None
     seeds = f", {ours.seeds} seeds" if ours.seeds > 1 else ""
     low, high = (f"{times * x:.0f}" if unit == "%" else f"{x:.3g}" for x in (ours.low, ours.high))
     return f"{low} to {high}{seeds}"

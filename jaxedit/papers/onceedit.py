@@ -58,9 +58,9 @@ TRAINING = {  # of the embedded plug-in, for an embedded model that brings none
     "learn_unrelated": True,
 }
 PROMPTS = {"zsRE": ONCEEDIT_ZSRE, "CounterFact": ONCEEDIT_COUNTERFACT}
-COUNT = {TINY: 100, PAPER: 1000}
-FEW = {TINY: 40, PAPER: 200}  # Tables 6 and 8
-UNRELATED = {TINY: 200, PAPER: 1000}
+COUNT = {TINY: 60, PAPER: 1000}
+FEW = {TINY: 30, PAPER: 200}  # Tables 6 and 8
+UNRELATED = {TINY: 120, PAPER: 1000}
 ABLATED = ("deepen", "dw", "dw_zi", "dw_ta", "dw_ee")  # Table 2, and EE's halves apart
 LAMBDAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 BASELINES: Arms = {
