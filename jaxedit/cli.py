@@ -55,7 +55,7 @@ def run(main: Callable[[], None]) -> None:
                 logging.set_verbosity(logging.WARNING)
                 sys.stdout = open(os.devnull, "w")  # noqa: SIM115
             main()
-            if programs.seconds > LONG:
+            if sum(programs.seconds.values()) > LONG:
                 logging.info("%s", programs.told())
         except UserError as error:
             _leave(str(error))

@@ -22,6 +22,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxedit.compilation import naming
 from jaxedit.errors import UserError
 
 DATA, MODEL = "data", "model"
@@ -206,7 +207,13 @@ def _mapped(mesh: Mesh) -> bool:
 def _compiled(
     fn: Callable, mesh: Mesh, static: tuple[tuple[str, Any], ...], sums: bool = False
 ) -> Callable:
-    bound = functools.partial(fn, **dict(static))
+    settings = dict(static)
+
+    def bound(params: Tree, batch: Tree) -> Tree:
+        naming(fn, batch)
+        return fn(params, batch, **settings)
+
+    bound.__name__ = fn.__name__
     if len(mesh.devices) == 1 and not mesh.hosts:  # the same rows without a leading axis of one
         return jax.jit(bound)
     if _mapped(mesh):

@@ -3,9 +3,17 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
-from jaxedit.compilation import Programs, keep_programs
+import jax
+import numpy as np
+import pytest
+from absl import logging
+
+from jaxedit.compilation import COMPILED, LONG, LOWERED, Programs, keep_programs
+from jaxedit.sharding import data_parallel, make_mesh
 
 SCRIPT = """
 from jaxedit.compilation import keep_programs, watch_programs
@@ -36,8 +44,6 @@ def test_a_second_start_compiles_nothing(tmp_path: Path) -> None:
 
 
 def test_a_directory_of_the_users_own(tmp_path: Path) -> None:
-    import jax
-
     names = (
         "jax_compilation_cache_dir",
         "jax_persistent_cache_min_compile_time_secs",
@@ -54,4 +60,50 @@ def test_a_directory_of_the_users_own(tmp_path: Path) -> None:
 
 
 def test_what_is_told_of_them() -> None:
-    assert Programs(5, 3, 1.6).told() == "programs: 2 compiled, 3 found compiled, 2 s"
+    seconds = {"add": 0.2, "decode": 31.0, "score": 1.6, "hear": 2.0, "begin": 3.0}
+    assert Programs(5, 3, {"add": 0.2}).told() == "programs: 2 compiled, 3 found compiled, 0 s"
+    said = Programs(9, 0, seconds).told()
+    assert said.endswith("9 compiled, 0 found compiled, 38 s (decode 31 s, begin 3 s, hear 2 s)")
+
+
+class Clock:
+    """A timer that goes off when it is told to."""
+
+    made: ClassVar[list["Clock"]] = []
+
+    def __init__(self, seconds: float, call: Callable[..., None], arguments: tuple):
+        assert seconds == LONG
+        self.call, self.arguments, self.daemon, self.runs = call, arguments, False, False
+        self.made.append(self)
+
+    def start(self) -> None:
+        assert self.daemon  # no process waits for it
+        self.runs = True
+
+    def cancel(self) -> None:
+        self.runs = False
+
+
+def test_a_long_compilation_is_told_of_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(logging, "info", lambda text, *values: said.append(text % values))
+    monkeypatch.setattr("jaxedit.compilation.threading.Timer", Clock)
+    programs = Programs()
+    monkeypatch.setattr(jax.monitoring, "record_event", programs.happened)
+    for name, seconds in (("jit(add)", 0.1), ("jit(_fun)", 7.0), ("jit(_score)", 0.1)):
+        data_parallel(_score, make_mesh(2), chunk=4)(1.0, np.zeros((8, 3)))  # is traced once
+        programs.timed(LOWERED, 0.1, fun_name=name)
+        [clock] = Clock.made
+        assert clock.runs
+        if seconds > LONG:
+            clock.call(*clock.arguments)
+        programs.timed(COMPILED, seconds, fun_name=name)
+        assert not clock.runs
+        Clock.made.clear()
+    whole = "score of 4 x 3 on a device"
+    assert said == [f"compiling {whole} ...", f"compiled {whole} in 7 s"]
+    assert programs.seconds == {"add": 0.1, "score": 7.1} and programs.asked == 3
+
+
+def _score(params: Any, batch: Any) -> Any:
+    return batch + params

@@ -24,6 +24,7 @@ from tests.tiny_run import even_facts
 MESHES = ((1, 1), (8, 1), (4, 2), (1, 2))
 FACTS = even_facts(4)
 PROMPTS, TARGETS = [fact.question for fact in FACTS], [fact.target for fact in FACTS]
+METHODS = ("d4s", "memit", "alphaedit", "rome", "pmet", "ultraedit", "kn", "ft_m")
 CONTEXTS = (("{}",), ("The old harbour. {}",))
 
 
@@ -108,7 +109,7 @@ def test_edits_and_scores_are_those_of_one_device(directory: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["d4s", "memit", "rome", "pmet", "ultraedit", "kn", "ft_m"])
+@pytest.mark.parametrize("method", METHODS)
 def test_every_way_of_editing_on_every_mesh(directory: Path, method: str) -> None:
     check(directory, method, MESHES)
 
