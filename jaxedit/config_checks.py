@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
+from jaxedit.downstream.tasks import check_tasks
 from jaxedit.errors import UserError
 from jaxedit.metrics.formats import FORMATS
 from jaxedit.metrics.protocols import check_protocol
@@ -50,6 +51,7 @@ def check(config: RunConfig) -> None:
         "eval.every": config.eval.every,
         "eval.max_new_tokens": config.eval.max_new_tokens,
         "eval.heldout_texts": config.eval.heldout_texts,
+        "eval.tasks_limit": config.eval.tasks_limit,
         **{f"eval.at, {count}": count for count in config.eval.at},
         "checkpoint_every": config.checkpoint_every,
         "keep_checkpoints": config.keep_checkpoints,
@@ -63,6 +65,10 @@ def check(config: RunConfig) -> None:
     for name, value in positive.items():
         if value is not None and value < 1:
             raise UserError(f"--config.{name}: must be at least 1, got {value}")
+    if config.eval.tasks:
+        check_tasks(config.eval.tasks, config.eval.tasks_data, "--config.eval.tasks")
+    if config.eval.tasks_shots is not None and config.eval.tasks_shots < 0:
+        raise UserError(f"--config.eval.tasks_shots: {config.eval.tasks_shots} is negative")
     for template in sum(config.contexts.templates or (), ()):
         if template.count("{}") != 1:
             raise UserError(f"--config.contexts.templates: {template!r} needs exactly one {{}}")

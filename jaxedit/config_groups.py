@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from jaxedit.config_hash import LATER
 
@@ -105,6 +105,12 @@ class EvalConfig:
             (which needs some 128 new tokens and the stop "\\n\\n").
         protocols: others than ours by which answers are taken too, when they are generated
             ("easyedit_teacher_forced", "easyedit_generation", "wild", ...).
+        tasks: downstream tests, taken before any edit, whenever facts are scored and after all
+            edits: "world" (the embedded world's own), "arc_challenge", "hellaswag", "mmlu",
+            "truthfulqa", "winogrande", "gsm8k" or "wikitext".
+        tasks_data: the folder of their files.
+        tasks_limit: most items of a test; None is all of them.
+        tasks_shots: demonstrations before each item; None is the leaderboard's number.
     """
 
     immediate: bool = True
@@ -118,6 +124,10 @@ class EvalConfig:
     prompt_format: str = "{}"
     formats: Mapping[str, str] = field(default_factory=dict)
     protocols: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    tasks_data: str | None = None
+    tasks_limit: int | None = None
+    tasks_shots: int | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +175,16 @@ class EnsembleConfig:
             past each multiple, and the plug-in alone with it; None only after all edits.
         weight: the plug-in's fixed share in mode "deepen".
         learning_rate, steps: of the search, where one is made.
+        variable: what a search moves: "logits", or "probabilities", equations 9 and 10 to the
+            letter.
+        each_step: whether the gate is read at every token; by default once, at the prompt's end.
+        mask_gate: whether the gate's token is left out of what the plug-in says.
+        embeddings: by which words are compared: "input", as DeePEn does, or "output", the head's.
+        plugin_words: whose embeddings stand for the plug-in's words: those of the "edited" plug-in,
+            or of the "original" one, whose relative representation is then made once for all.
+        temperature: of the relative representations' softmax (DeePEn: 100).
+        unit_rows: whether their cosines are divided by their row's length before it, as DeePEn
+            does; the equations, to the letter, do not, and have a temperature of 1.
     """
 
     targets: tuple[str, ...] = ()
@@ -182,6 +202,13 @@ class EnsembleConfig:
     weight: float = 0.5
     learning_rate: float = 0.15
     steps: int = 5
+    variable: str = "logits"
+    each_step: bool = False
+    mask_gate: bool = True
+    embeddings: Literal["input", "output"] = "input"
+    plugin_words: Literal["edited", "original"] = "edited"
+    temperature: float = 100.0
+    unit_rows: bool = True
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxedit.data.fact import Case, Fact
+from jaxedit.downstream import Ability, Battery
 from jaxedit.editors.editor import Editor, take
 from jaxedit.editors.weights import leaves
 from jaxedit.errors import NotFinite
@@ -38,6 +39,7 @@ class Asking:
         generate: moments at which answers are generated, too; at others only teacher forcing.
         heldout: texts whose perplexity the edits should not change.
         protocols: by which answers are taken besides ours, at the moments of `generate`.
+        battery: downstream tests that the edits should not change; None if there are none.
     """
 
     asked: tuple[tuple[Asked, ...], ...]
@@ -45,6 +47,7 @@ class Asking:
     generate: frozenset[str]
     heldout: tuple[str, ...] = ()
     protocols: tuple[str, ...] = ()
+    battery: Battery | None = None
 
     def answers(
         self,
@@ -104,6 +107,7 @@ class Update:
         log: the editor's, a row a fact.
         norms: mean absolute weight of the edited layers and of their deltas.
         damage: to the model as a whole, if an evaluation was due or the run is at its end.
+        abilities: scores of downstream tests, likewise; empty if there are none.
         immediate: answers about the facts of this update; empty if not asked for.
         so_far: answers about all facts edited so far, if an evaluation was due.
         prepare_seconds: a fact's share of what was prepared for the block.
@@ -117,6 +121,7 @@ class Update:
     log: Mapping[str, np.ndarray]
     norms: Mapping[str, Norms]
     damage: Damage | None
+    abilities: list[Ability]
     immediate: list[Answer]
     so_far: list[Answer]
     prepare_seconds: float
@@ -169,9 +174,10 @@ def edits(
             done = time.perf_counter()
             immediate = _immediate(edited, asking, turn)
             so_far = [] if alone else _so_far(edited, asking, turn)
-            harm = None
+            harm, scored = None, []
             if turn.evaluate or turn.stop == len(facts):
                 harm = edited_damage(editor, edited, lm, asking, turn.stop)
+                scored = [] if alone else edited_abilities(edited, asking)
             yield Update(
                 turn,
                 state,
@@ -179,6 +185,7 @@ def edits(
                 log,
                 norms,
                 harm,
+                scored,
                 immediate,
                 so_far,
                 prepare_seconds=preparing,
@@ -198,6 +205,13 @@ def edited_damage(editor: Editor, edited: Any, lm: Any, asking: Asking, edits: i
     names = editor.places(lm)
     setting = asking.settings["checkpoint" if edits else "before"]
     return damage(edited, leaves(edited, names), asking.heldout, setting, edits=edits)
+
+
+def edited_abilities(edited: Any, asking: Asking) -> list[Ability]:
+    """Downstream tests of a model; none where it does not say how probable given tokens are."""
+    if asking.battery is None or not has_likelihoods(edited):
+        return []
+    return asking.battery.abilities(edited)
 
 
 def _edit(

@@ -17,6 +17,7 @@ from jaxedit.config import MOMENTS, ArmConfig, EnsembleConfig, EvalConfig, RunCo
 from jaxedit.data.datasets import Loaded, load_facts
 from jaxedit.data.fact import SLOT, Fact
 from jaxedit.data.factworld import World, other_edits, unrelated
+from jaxedit.downstream import Battery, open_battery
 from jaxedit.editors import EDITORS, Editor
 from jaxedit.editors.contexts import sample_contexts
 from jaxedit.editors.corpus import EMBEDDED, Corpus
@@ -90,6 +91,7 @@ class Experiment:
         heldout: texts that have nothing to do with the facts; empty if the config names none.
         unrelated: questions that no edit touches, where the model is a plug-in with a gate.
         records: for methods that are trained once or show examples; none is about an edit.
+        battery: downstream tests along the run; None without any, or where a run is only reopened.
     """
 
     config: RunConfig
@@ -100,6 +102,7 @@ class Experiment:
     heldout: tuple[str, ...] = ()
     unrelated: tuple[Unrelated, ...] = ()
     records: tuple[Fact, ...] = ()
+    battery: Battery | None = None
 
     @property
     def facts(self) -> list[Fact]:
@@ -161,6 +164,7 @@ class Experiment:
             generate=frozenset(ev.generate),
             heldout=self.heldout,
             protocols=ev.protocols,
+            battery=self.battery,
         )
 
 
@@ -191,12 +195,18 @@ def open_experiment(config: RunConfig, facts: Loaded | None = None) -> Experimen
         UserError: a setting, file, record or layer is wrong.
     """
     for arm in config.arms:
-        check_settings(arm)
+        given = check_settings(arm)
+        if config.ensemble.each_step and given.get("reading") == "appended":
+            raise UserError(
+                f"--config.arms.{arm.name}.reading: a gate that is appended is read once; leave "
+                "ensemble.each_step out, or choose component"
+            )
     for mode in config.ensemble.modes:
         fusion(config.ensemble, mode)  # refuses what does not exist
     corpus(config).check()
     if config.eval.heldout is not None:
         Corpus(config.eval.heldout).check()
+    battery = _battery(config) if facts is None else None
     loaded = load(config.facts, config.facts.limit) if facts is None else facts
     lm = load_model(config.model, config.dtype, devices(config))
     lm = with_gate(lm).lm if is_plugin(config) else lm
@@ -206,7 +216,16 @@ def open_experiment(config: RunConfig, facts: Loaded | None = None) -> Experimen
     others = open_unrelated(config, loaded.facts, lm) if wants_unrelated(config) else ()
     records = training_records(config, loaded.facts, settings)
     named = fingerprint(lm)[:HASH_DIGITS]
-    return Experiment(config, lm, named, loaded, settings, heldout, others, records)
+    return Experiment(config, lm, named, loaded, settings, heldout, others, records, battery)
+
+
+def _battery(config: RunConfig) -> Battery | None:
+    """The downstream tests that a config names."""
+    ev = config.eval
+    if not ev.tasks:
+        return None
+    drawn: Any = {"limit": ev.tasks_limit, "seed": config.seed, "shots": ev.tasks_shots}
+    return open_battery(ev.tasks, data=ev.tasks_data, **drawn)
 
 
 def devices(config: RunConfig) -> Mesh:
@@ -228,6 +247,8 @@ def fusion(config: EnsembleConfig, mode: str) -> Fusion:
         "weight": config.weight,
         "learning_rate": config.learning_rate,
         "steps": config.steps,
+        "mask_gate": config.mask_gate,
+        "variable": config.variable,
     }
     return Fusion(**made)
 

@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 from absl import flags, logging
 
-from jaxedit import cli, target_plots, target_tables
+from jaxedit import cli, target_plots, target_tables, task_plots
 from jaxedit.batches.batch import SCALE, SEEDS, load_batches, read_seeds
 from jaxedit.batches.page import write_page
 from jaxedit.errors import UserError
@@ -79,7 +79,11 @@ def render(result: Mapping[str, Any]) -> str:
         gates=target_tables.gates(result),
         protocols=_protocols(arms),
         others=other_scores(result),
-        pictures=[*target_plots.pictures(result), *pictures(result)],
+        pictures=[
+            *target_plots.pictures(result),
+            *pictures(result),
+            *task_plots.pictures(result),
+        ],
         arms=arms,
         settings=_settings(arms),
         resources=_resources(result),

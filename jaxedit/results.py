@@ -36,7 +36,7 @@ class ArmFiles:
 
     @property
     def metrics(self) -> Ledger:
-        """Numbers along the run: kinds "edit", "norms" and "scores"."""
+        """Numbers along the run: kinds "edit", "norms", "damage", "tasks", "scores"."""
         return Ledger(self.directory / "metrics.jsonl")
 
     @property
@@ -91,6 +91,7 @@ def arm_result(workdir: Path, config: RunConfig, arm: ArmConfig) -> dict[str, An
     settings = dict(read_json(workdir / "setup.json")["settings"][arm.name])
     targets = of_targets(workdir, files.directory, config)
     along = along_targets(workdir, files.directory, config)
+    tasks = [_without_kind(record) for record in records if record["kind"] == "tasks"]
     return {
         "name": arm.name,
         "title": arm.title,
@@ -115,6 +116,7 @@ def arm_result(workdir: Path, config: RunConfig, arm: ArmConfig) -> dict[str, An
         "timing": timing(files.log.read()),
         **({"targets": targets, "alpha": alpha(files.directory)} if targets else {}),
         **({"targets_along": along} if along else {}),
+        **({"tasks": tasks} if tasks else {}),
     }
 
 

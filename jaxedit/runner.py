@@ -140,6 +140,15 @@ def unedited_answers(workdir: Path, experiment: Experiment) -> list[Answer]:
     return read_answers(path)
 
 
+def unedited_tasks(workdir: Path, experiment: Experiment) -> list[dict[str, Any]]:
+    """The unedited model's downstream tests, taken once a run; empty if it has none."""
+    path = workdir / "before_tasks.json"
+    if not hosts.agreed(path.exists()):
+        found = driver.edited_abilities(experiment.lm, experiment.questions())
+        write_json(path, [one.to_dict() for one in found])
+    return read_json(path)
+
+
 def run_arm(workdir: Path, experiment: Experiment, arm: ArmConfig, resources: Resources) -> None:
     """One arm from where it stands to its end.
 
@@ -211,6 +220,7 @@ def _start(
         files.metrics.append(_norms_record(0, driver.edited_norms(editor, lm, lm)))
         unharmed = driver.edited_damage(editor, lm, lm, experiment.questions(), 0)
         files.metrics.append({"step": 0, "kind": "damage", **unharmed.to_dict()})
+        _start_tasks(experiment, arm, files)
         return editor.init(lm), 0
     step = restored.meta.step
     check_owner(restored.meta, experiment.meta(arm, step), files.checkpoints)
@@ -218,6 +228,17 @@ def _start(
         ledger.cut(step)
     logging.info("%s: going on from the checkpoint at %d edits", arm.title, step)
     return editor.restore(lm, restored.state), step
+
+
+def _start_tasks(experiment: Experiment, arm: ArmConfig, files: ArmFiles) -> None:
+    """The first record of an arm's downstream tests."""
+    if experiment.battery is None:
+        return
+    if arm.alone:
+        logging.info("%s: edits alone, so there are no downstream tests along it", arm.title)
+        return
+    found = unedited_tasks(files.directory.parent, experiment)
+    files.metrics.append({"step": 0, "kind": "tasks", "scores": found})
 
 
 def _edit_on(
@@ -288,6 +309,9 @@ def _record(
     files.metrics.append(_norms_record(step, update.norms))
     if update.damage is not None:
         files.metrics.append({"step": step, "kind": "damage", **update.damage.to_dict()})
+    if update.abilities:
+        found = [one.to_dict() for one in update.abilities]
+        files.metrics.append({"step": step, "kind": "tasks", "scores": found})
     if update.so_far:
         found = along_scores(update.so_far, before, seed=seed)
         files.metrics.append({"step": step, "kind": "scores", "scores": found})

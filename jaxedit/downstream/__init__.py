@@ -7,24 +7,27 @@
 """
 
 from jaxedit.downstream.ability import Ability, reduce_items
-from jaxedit.downstream.evaluation import abilities, run_tasks
+from jaxedit.downstream.battery import Battery, abilities, open_battery, run_tasks
 from jaxedit.downstream.items import Item, Taken, read_items, write_items
 from jaxedit.downstream.paired import Paired, compare, mcnemar
 from jaxedit.downstream.tables import ability_table, paired_table
-from jaxedit.downstream.tasks import known_tasks, names_of
+from jaxedit.downstream.tasks import headline, known_tasks, names_of
 from jaxedit.downstream.world import run_world_tests
 
 __all__ = [
     "Ability",
+    "Battery",
     "Item",
     "Paired",
     "Taken",
     "abilities",
     "ability_table",
     "compare",
+    "headline",
     "known_tasks",
     "mcnemar",
     "names_of",
+    "open_battery",
     "paired_table",
     "read_items",
     "reduce_items",

@@ -1,4 +1,4 @@
-"""Runs downstream tests: the harness's own prompts and metrics over local files, no network."""
+"""Runs a published test: the harness's own prompts and metrics over local files, no network."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxedit.downstream.ability import Ability, reduce_items
 from jaxedit.downstream.items import Item, Taken
-from jaxedit.downstream.pools import Pool, Source, check_shots, chosen
-from jaxedit.downstream.tasks import WORLD, Task, known_tasks, names_of
-from jaxedit.downstream.world import run_world_tests
+from jaxedit.downstream.pools import Pool, Source, chosen
+from jaxedit.downstream.tasks import Task
 from jaxedit.errors import UserError
 from jaxedit.progress import progress
 
@@ -25,63 +23,6 @@ if TYPE_CHECKING:
     from jaxedit.downstream.harness import HarnessModel
 
 FEWSHOT_SEED = 1234  # of the harness, for the demonstrations that each item gets
-
-
-def abilities(
-    lm: Any,
-    tasks: Sequence[str],
-    *,
-    data: str | Path | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    shots: int | None = None,
-) -> list[Ability]:
-    """Scores of downstream tests, each with its raw items.
-
-    Args:
-        lm: a model that defines the likelihoods of given tokens.
-        tasks: names, such as "arc_challenge", "mmlu", "truthfulqa" or "world".
-        data: the folder of their files; the world's tests need none.
-        limit: most items of a task; None scores all.
-        seed: of the choice of items, and of the bootstrap.
-        shots: demonstrations, for every task whose number is not part of the test; by default
-            the leaderboard's.
-
-    Raises:
-        UserError: an unknown task, a missing or broken file, too few demonstrations, a model
-            without likelihoods, or the harness is not installed.
-    """
-    return reduce_items(run_tasks(lm, tasks, data=data, limit=limit, seed=seed, shots=shots))
-
-
-def run_tasks(
-    lm: Any,
-    tasks: Sequence[str],
-    *,
-    data: str | Path | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    shots: int | None = None,
-) -> list[Item]:
-    """As :func:`abilities`, the raw items alone. All files are read before the model is asked."""
-    names = names_of(tasks)
-    filed = [name for name in names if name != WORLD]
-    if filed:
-        need_harness()
-        if data is None:
-            raise UserError(f"{filed[0]}: needs the folder of its files; set --data")
-    if shots is not None and shots < 0:
-        raise UserError(f"--shots={shots}: must not be negative")
-    sources = {name: known_tasks()[name].read(Path(str(data)), seed) for name in filed}
-    found: list[Item] = []
-    for name in names:
-        if name == WORLD:
-            found += run_world_tests(lm, limit=limit, seed=seed)
-        else:
-            task = known_tasks()[name]
-            shown = task.shots if shots is None or task.fixed else shots
-            found += _run(lm, name, task, sources[name], shots=shown, limit=limit, seed=seed)
-    return found
 
 
 def need_harness() -> None:
@@ -95,7 +36,7 @@ def need_harness() -> None:
         ) from None
 
 
-def _run(
+def run_task(
     lm: Any, name: str, task: Task, source: Source, *, shots: int, limit: int | None, seed: int
 ) -> list[Item]:
     """The items of one task, subset by subset, in file order."""
@@ -103,7 +44,6 @@ def _run(
 
     from jaxedit.downstream.harness import HarnessModel
 
-    check_shots(name, source.pools, shots)
     pools = chosen(name, source.pools, limit, seed)
     taken = Taken(
         task=name,

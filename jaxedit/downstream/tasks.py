@@ -36,6 +36,10 @@ class Task(NamedTuple):
     generates: bool = False
     labels: str = ""
 
+    def shown(self, wanted: int | None) -> int:
+        """Demonstrations where so many are wanted; None is the leaderboard's number."""
+        return self.shots if wanted is None or self.fixed else wanted
+
     def chance(self, doc: Mapping[str, Any], requests: int) -> float | None:
         """What guessing would give for an item that takes ``requests`` requests."""
         if self.generates or requests < 2:
@@ -65,8 +69,22 @@ def known_tasks() -> dict[str, Task]:
     }
 
 
-def names_of(asked: Iterable[str]) -> list[str]:
+def headline(scores: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Of plain scores (`Ability.to_dict`) those that published tables show, one a task."""
+    tasks = known_tasks()
+    return [
+        score
+        for score in scores
+        if score["metric"] == (tasks[score["task"]].metric if score["task"] in tasks else "acc")
+    ]
+
+
+def names_of(asked: Iterable[str], flag: str = "--tasks") -> list[str]:
     """The tasks that are asked for, each once: "truthfulqa" is both of its readings.
+
+    Args:
+        asked: their names.
+        flag: where they were named, for messages.
 
     Raises:
         UserError: an unknown name, with the nearest known one; or none at all.
@@ -78,8 +96,19 @@ def names_of(asked: Iterable[str]) -> list[str]:
         for one in meant:
             known = [*known_tasks(), "truthfulqa", WORLD]
             if one not in known:
-                raise UserError(f"--tasks: there is no task {one!r}{suggestion(one, known)}")
+                raise UserError(f"{flag}: there is no task {one!r}{suggestion(one, known)}")
             found += [one] if one not in found else []
     if not found:
-        raise UserError(f"--tasks: names no task; known: {', '.join([*known_tasks(), WORLD])}")
+        raise UserError(f"{flag}: names no task; known: {', '.join([*known_tasks(), WORLD])}")
     return found
+
+
+def check_tasks(asked: Iterable[str], data: str | None, flag: str) -> None:
+    """Refuses tasks that do not exist, or that need files where no folder of theirs is named.
+
+    Raises:
+        UserError: naming ``flag``, or ``flag``_data.
+    """
+    filed = [name for name in names_of(asked, flag) if name != WORLD]
+    if filed and data is None:
+        raise UserError(f"{flag}_data: {filed[0]} needs the folder of its files; name it")
