@@ -40,7 +40,7 @@ def open_target(config: RunConfig, name: str) -> Transformer:
 
 
 def ensembles(
-    config: RunConfig,
+    experiment: Experiment,
     target: Transformer,
     plugin: Plugin,
     modes: Sequence[str],
@@ -48,12 +48,23 @@ def ensembles(
     stored: bool = True,
 ) -> Iterator[tuple[str, Ensemble]]:
     """The plug-in in a target, in each of these modes; the relative space is made once."""
-    asked = config.ensemble
-    cache = None if asked.cache is None else Path(asked.cache)
-    options = {"stored": stored, "spelt": asked.spelt, "sharded": asked.sharded}
-    space = open_space(target, plugin.lm, asked.anchors, cache=cache, **options)
+    asked = experiment.config.ensemble
+    words = plugin.lm if asked.plugin_words == "edited" else experiment.lm
+    space = open_space(
+        target,
+        words,
+        asked.anchors,
+        cache=None if asked.cache is None else Path(asked.cache),
+        temperature=asked.temperature,
+        stored=stored,
+        spelt=asked.spelt,
+        sharded=asked.sharded,
+        embeddings=asked.embeddings,
+        unit=asked.unit_rows,
+    )
     for mode in modes:
-        yield mode, Ensemble(target, plugin, space, fusion(asked, mode))
+        chosen = fusion(asked, mode)
+        yield mode, Ensemble(target, plugin, space, chosen, each_step=asked.each_step)
 
 
 def taught(
@@ -64,7 +75,8 @@ def taught(
     A method that does not teach the gate itself leaves it as it was; it is then taught alone, on
     the facts edited by then and the unrelated questions, at the cost of one forward pass of each.
     """
-    plugin = Plugin(edited, edited.config.vocab_size - 1)
+    reading = experiment.settings[arm.name].get("reading", "component")  # as it was taught
+    plugin = Plugin(edited, edited.config.vocab_size - 1, reading)
     asked = experiment.config.ensemble.gate
     if asked is False or (asked is None and arm.method == ONCEEDIT):
         return plugin
@@ -120,7 +132,7 @@ def serve(
                 continue
             plugin, over = taught(experiment, arm, edited(step), step), step == asked_at[-1]
             # The space of a plug-in that is edited further is of no use to anyone later.
-            made = ensembles(config, target, plugin, list(own), stored=over)
+            made = ensembles(experiment, target, plugin, list(own), stored=over)
             for mode, ensemble in made:
                 title = f"{arm.title} in {name}, {mode}" + ("" if over else f", {step} edits")
                 when = "after_all" if over else "checkpoint"

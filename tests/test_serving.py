@@ -3,17 +3,20 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from jaxedit import serving
 from jaxedit.config import run_config
 from jaxedit.data.fact import Question
 from jaxedit.downstream import run_world_tests
 from jaxedit.ensemble.ensemble import Ensemble
-from jaxedit.ensemble.plugin import alpha
+from jaxedit.ensemble.plugin import alpha, with_gate
 from jaxedit.errors import UserError
 from jaxedit.evaluation import evaluate, find_arm, in_target, of_run, reopen
-from jaxedit.experiment import open_resources
+from jaxedit.experiment import open_experiment, open_resources
 from jaxedit.ledger import read_json
 from jaxedit.metrics import Score
 from jaxedit.report import render, text_table
@@ -22,6 +25,7 @@ from jaxedit.runner import run_arm
 from jaxedit.served import moments
 from jaxedit.serving import taught
 from jaxedit.target_tables import gates, tables
+from tests.tiny import tiny_model
 from tests.tiny_run import even_facts, raw_config, write_inputs
 
 TRAINING = {"epochs": 3, "batch": 4, "learning_rate": 1e-3}
@@ -167,10 +171,57 @@ def test_a_target_that_is_added_later(finished: Path, inputs: Path):
         ensemble.loglikelihood(["Mira"])
 
 
+@pytest.mark.parametrize("reading", ["component", "appended"])
+def test_the_gate_is_read_as_it_was_taught(reading: str):
+    lm = with_gate(tiny_model(n_layers=1)).lm
+    config = run_config(
+        raw_config(Path("nowhere"), arms={"onceedit": {**ONCE, "reading": reading}})
+    )
+    settings = {"onceedit": {} if reading == "component" else {"reading": reading}}
+    experiment: Any = SimpleNamespace(config=config, settings=settings, facts=[])
+    assert taught(experiment, config.arms[0], lm).reading == reading
+
+
+def test_every_reading_of_the_paper_reaches_the_ensemble(monkeypatch: pytest.MonkeyPatch):
+    made = {}
+
+    def space_of(target: Any, words: Any, rule: str, **options: Any) -> Any:
+        made.update(options, words=words)
+
+    monkeypatch.setattr(serving, "open_space", space_of)
+    original, edited = with_gate(tiny_model(n_layers=1)), with_gate(tiny_model(n_layers=1))
+    chosen = {
+        "mask_gate": False,
+        "each_step": True,
+        "variable": "probabilities",
+        "decoder": "search",
+        "embeddings": "output",
+        "plugin_words": "original",
+        "temperature": 1.0,
+        "unit_rows": False,
+    }
+    config = run_config({**raw_config(Path("nowhere")), "ensemble": chosen})
+    experiment: Any = SimpleNamespace(config=config, lm=original.lm)
+    [(mode, found)] = serving.ensembles(experiment, tiny_model(n_layers=1), edited, ["dw_ee"])
+    assert mode == "dw_ee" and found.each_step and found.plugin is edited
+    assert not found.fusion.mask_gate and found.fusion.variable == "probabilities"
+    assert made["words"] is original.lm
+    assert (made["embeddings"], made["temperature"], made["unit"]) == ("output", 1.0, False)
+    chosen["plugin_words"] = "edited"
+    experiment.config = run_config({**raw_config(Path("nowhere")), "ensemble": chosen})
+    list(serving.ensembles(experiment, tiny_model(n_layers=1), edited, ["dw_ee"]))
+    assert made["words"] is edited.lm
+    with pytest.raises(UserError, match=r"ensemble\.embeddings: expected one of"):
+        run_config({**raw_config(Path("nowhere")), "ensemble": {"embeddings": "outpu"}})
+
+
 def test_what_is_no_mode_or_no_plugin_is_refused(inputs: Path, finished: Path, tmp_path: Path):
     with pytest.raises(UserError, match=r"fusion\.mode='dw_e': no such one; did you mean dw_ee"):
         run(run_config(raw(inputs, modes=("dw_e",))), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    appended = {"onceedit": {**ONCE, "reading": "appended"}}
+    with pytest.raises(UserError, match=r"arms\.onceedit\.reading: a gate that is appended"):
+        open_experiment(run_config({**raw(inputs, each_step=True), "arms": appended}))
     experiment = reopen(finished)
     plain = dataclasses.replace(
         experiment, config=run_config({**raw_config(inputs), "checkpoint_every": 3})

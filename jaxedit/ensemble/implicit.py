@@ -28,7 +28,8 @@ class Basis(NamedTuple):
     Attributes:
       embeddings: input embeddings, [V, d], as the model holds them.
       anchors: rows of them, [A] int32.
-      scale: temperature over the length of the row of cosines, [V] float32.
+      scale: temperature, over the length of the row of cosines where rows are of unit length,
+        [V] float32.
       top: largest exponent of each row, [V] float32.
       total: sum of exponentials of each row below its largest, [V] float32.
       nearest: which anchor the largest is of, [V] int32.
@@ -70,16 +71,25 @@ def cosines(words: jax.Array, anchors: jax.Array) -> jax.Array:
     return dot / _length(words, COSINE_EPS) / _length(anchors, COSINE_EPS).T
 
 
-def relative_rows(words: jax.Array, anchors: jax.Array, temperature: jax.Array | float) -> Rows:
+def relative_rows(
+    words: jax.Array,
+    anchors: jax.Array,
+    temperature: jax.Array | float,
+    *,
+    unit: bool = True,
+) -> Rows:
     """Rows of R: softmax(temperature * c / |c|) with c the cosines to all anchors.
 
     Args:
       words: their embeddings, [B, d].
       anchors: the anchors' embeddings, [A, d].
       temperature: a factor.
+      unit: whether c is divided by its length.
     """
     cosine = cosines(words, anchors)
-    scale = temperature / _length(cosine, ROW_EPS)
+    scale = temperature / (
+        _length(cosine, ROW_EPS) if unit else jnp.ones((len(words), 1), jnp.float32)
+    )
     exponents = cosine * scale
     top = exponents.max(axis=1, keepdims=True)
     values = jnp.exp(exponents - top)

@@ -116,6 +116,7 @@ def side(
     keep: bool = True,
     mesh: Mesh | None = None,
     sharded: bool = False,
+    unit: bool = True,
     name: str = "the model",
 ) -> Side:
     """One model's R and its tables.
@@ -130,6 +131,8 @@ def side(
       mesh: devices; the rows are shared out among them, and each gets the whole result. One by
         default.
       sharded: each gets only its columns of R, where R is held; see `placed`.
+      unit: whether a row of cosines is divided by its length, as in DeePEn's code; without, and
+        with a temperature of 1, R is as in OnceEdit's text.
       name: what to call the model in an error.
 
     Raises:
@@ -146,7 +149,7 @@ def side(
         )
     many = mesh if mesh is not None and len(mesh.devices) > 1 else None
     own = None if many is None else many.local
-    build = compiled(own, block, form, keep)
+    build = compiled(own, block, form, keep, unit)
     if own is None:
         made = build(embeddings, embeddings[ids], 0, temperature)
     else:  # every host by itself: what travels between them costs more

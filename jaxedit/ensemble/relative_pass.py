@@ -38,6 +38,7 @@ def _build(
     block: int,
     dtype: Any,
     keep: bool,
+    unit: bool,
 ) -> Built:
     """The pass, [V, d] x [A, d], for rows that are numbered from `first` on."""
     count, width = embeddings.shape[0], anchors.shape[0]
@@ -47,7 +48,7 @@ def _build(
         # The last block begins earlier rather than being shorter; doing rows again changes nothing.
         start = jnp.minimum(i * block, count - block)
         part = relative_rows(
-            lax.dynamic_slice_in_dim(embeddings, start, block), anchors, temperature
+            lax.dynamic_slice_in_dim(embeddings, start, block), anchors, temperature, unit=unit
         )
         stored = part.values.astype(dtype)
         best = part.values.max(axis=0)
@@ -84,9 +85,11 @@ def _build(
 
 
 @functools.cache
-def compiled(mesh: Mesh | None, block: int, dtype: Any, keep: bool) -> Callable[..., Built]:
+def compiled(
+    mesh: Mesh | None, block: int, dtype: Any, keep: bool, unit: bool = True
+) -> Callable[..., Built]:
     """The pass on one device, or on each of a mesh's."""
-    build = functools.partial(_build, block=block, dtype=dtype, keep=keep)
+    build = functools.partial(_build, block=block, dtype=dtype, keep=keep, unit=unit)
     if mesh is None:
         return jax.jit(build)
     axes = (0, None, 0, None)

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +39,8 @@ ROWS = 4096  # of the embeddings, hashed at a time
 DIGITS = 12
 MATRIX = "relative"
 
+Embeddings = Literal["input", "output"]
+
 
 @dataclass(frozen=True)
 class Label:
@@ -50,6 +52,7 @@ class Label:
       shape: words and anchors.
       temperature: of the softmax.
       dtype: of R.
+      unit: whether rows of cosines were divided by their lengths.
       form: of the file.
     """
 
@@ -58,6 +61,7 @@ class Label:
     shape: tuple[int, int]
     temperature: float
     dtype: str
+    unit: bool = True
     form: int = FORM
 
     def text(self) -> str:
@@ -82,6 +86,8 @@ def open_space(
     stored: bool = True,
     spelt: bool = False,
     sharded: bool = False,
+    embeddings: Embeddings = "input",
+    unit: bool = True,
 ) -> Space:
     """The relative space of a target and a plug-in, from the cache where it is, else made and kept.
 
@@ -96,6 +102,8 @@ def open_space(
       stored: whether to read and write the cache; a GPU makes R faster than a disk gives it.
       spelt: whether the target spells the plug-in's words that are no anchors (see spelling.py).
       sharded: whether each device holds only its columns of R, where there are several.
+      embeddings: by which words are compared: of the input, or of the output, the head's rows.
+      unit: whether rows of cosines are divided by their lengths; see `relative.side`.
 
     Raises:
       UserError: nothing is in common, an embedding is missing or not finite, or a file of the
@@ -110,6 +118,8 @@ def open_space(
         dtype=jnp.dtype(dtype),
         keep=keep,
         sharded=sharded,
+        which=embeddings,
+        unit=unit,
     )
     space = join(
         anchors,
@@ -131,9 +141,11 @@ def _side(
     dtype: Any,
     keep: bool,
     sharded: bool,
+    which: Embeddings,
+    unit: bool,
     name: str,
 ) -> Side:
-    embeddings = lm.params["embed"]["tokens"]
+    embeddings = _embeddings(lm, which)
     embeddings = fetch(embeddings) if len(lm.mesh.devices) > 1 else embeddings
     make = functools.partial(
         side,
@@ -142,6 +154,7 @@ def _side(
         keep=keep,
         mesh=lm.mesh,
         sharded=sharded,
+        unit=unit,
         name=name,
     )
     if directory is None:
@@ -152,6 +165,7 @@ def _side(
         (embeddings.shape[0], len(ids)),
         float(temperature),
         dtype.name,
+        unit,
     )
     found = load_side(directory, asked, lm.mesh, sharded=sharded)
     if found is not None:
@@ -165,6 +179,13 @@ def _side(
         reason = error.strerror or error
         logging.warning("the cache %s does not take the relative space (%s)", directory, reason)
     return made
+
+
+def _embeddings(lm: Transformer, which: Embeddings) -> Any:
+    """[V, d]; where the head is the embedding, both are one."""
+    if which == "output" and not lm.config.tied:
+        return lm.params["head"]["kernel"].T
+    return lm.params["embed"]["tokens"]
 
 
 def embeddings_hash(embeddings: Any) -> str:

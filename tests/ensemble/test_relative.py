@@ -77,6 +77,19 @@ def test_r_is_as_defined(width: int) -> None:
     np.testing.assert_allclose(r[7], 1 / len(given.anchors), rtol=1e-5)  # no direction at all
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_r_to_the_letter_of_the_equations(keep: bool) -> None:
+    """softmax(cos), equation (16): no temperature, and no row has a length of 1."""
+    given = words()
+    one = side(given.embeddings, given.anchors, temperature=1.0, unit=False, keep=keep)
+    e = np.asarray(given.embeddings, np.float64)
+    e = e / np.maximum(np.linalg.norm(e, axis=1, keepdims=True), 1e-8)
+    expected = np.exp(e @ e[np.asarray(given.anchors)].T)
+    expected /= expected.sum(axis=1, keepdims=True)
+    close(rows(one.relative, jnp.arange(len(e))), expected)
+    close(columns(one.relative, jnp.arange(4)), expected[:, :4])
+
+
 def test_tables_are_the_tops_of_columns_and_rows() -> None:
     one, r = made(), whole(made())
     np.testing.assert_array_equal(one.tops, r.argmax(axis=0))

@@ -13,7 +13,7 @@ from absl import logging
 
 from jaxedit.ensemble import spaces
 from jaxedit.ensemble.implicit import Basis
-from jaxedit.ensemble.relative import Space
+from jaxedit.ensemble.relative import Space, make_space
 from jaxedit.ensemble.spaces import Label, embeddings_hash, open_space
 from jaxedit.errors import UserError
 from jaxedit.models.transformer import Transformer
@@ -94,6 +94,17 @@ def test_settings_have_files_of_their_own(tmp_path: Path, made: list[str]) -> No
     same(open_space(tiny_model(), plug(), cache=tmp_path, dtype=jnp.bfloat16), rounded)
     same(open_space(tiny_model(), plug(), cache=tmp_path, temperature=10.0), cooler)
     assert len(made) == 6
+
+
+def test_words_are_compared_by_either_embeddings(tmp_path: Path, made: list[str]) -> None:
+    by_input = open_space(tiny_model(), plug(), cache=tmp_path)
+    by_output = open_space(tiny_model(), plug(), cache=tmp_path, embeddings="output")
+    head = tiny_model().params["head"]["kernel"].T  # either model's
+    same(by_output, make_space(head, head, by_input.anchors))
+    assert made == ["tiny", "plug", "tiny"]
+    tied = dataclasses.replace(plug(), config=dataclasses.replace(plug().config, tied=True))
+    one = open_space(tied, tied, cache=tmp_path, embeddings="output")
+    np.testing.assert_array_equal(one.main, by_input.plug)  # found: it is the same embedding
 
 
 def test_a_space_for_several_devices_is_on_all(tmp_path: Path) -> None:
