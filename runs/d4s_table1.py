@@ -76,7 +76,7 @@ def words(scale: str, form: str) -> tuple[Value | None, Value | None]:
         sum(len(text.split()) for text in texts) / len(facts)
         for texts in ([fact.question for fact in facts], [fact.target for fact in facts])
     )
-    first, second = (Value(mean, n=len(facts)) for mean in means)
+    first, second = (Value(mean, n=len(facts), share=False) for mean in means)
     return first, second
 
 

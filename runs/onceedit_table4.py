@@ -32,7 +32,8 @@ def get_batch(scale: str = "tiny", seed: int = 0) -> Batch:
             taken = [seconds_of_editing(found, where) for where in places]
             if own is None or not own.value or None in taken:
                 return None
-            return Value(sum(value.value for value in taken if value) / own.value)
+            total = sum(value.value for value in taken if value)
+            return Value(total / own.value, share=False)
 
         return read
 

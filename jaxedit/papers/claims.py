@@ -90,8 +90,8 @@ def every(*tests: Callable[[Found], Verdict]) -> Callable[[Found], Verdict]:
 
 
 def overall(words: Sequence[str]) -> str:
-    """One word for several verdicts."""
-    kinds = set(words)
+    """One word for several verdicts; nothing is decided while one of them is open."""
+    kinds = set(words) or {OPEN}
     if len(kinds) == 1:
         return kinds.pop()
     return OPEN if OPEN in kinds else PARTLY
@@ -111,10 +111,8 @@ def _told(number: Named, value: Value | None) -> str:
     return f"{number.name} {written(value)}"
 
 
-def written(value: Value | None, unit: str = "%") -> str:
+def written(value: Value | None) -> str:
     """A share as %, another number with three digits."""
     if value is None:
         return "–"
-    if unit == "%" and abs(value.value) <= 1:
-        return f"{100 * value.value:.1f} %"
-    return f"{value.value:.3g}" + ("" if unit in ("%", "") else f" {unit}")
+    return f"{100 * value.value:.1f} %" if value.share else f"{value.value:.3g}"

@@ -64,7 +64,7 @@ TASK_NAMES = {  # as Table 4 calls them -> the task
         "arc_challenge": "arc_challenge",
         "hellaswag": "hellaswag",
         "mmlu": "mmlu",
-        "truthfulqa_mc": "truthfulqa",
+        "truthfulqa_mc": "truthfulqa_mc2",  # the leaderboard's number
         "winogrande": "winogrande",
     },
 }

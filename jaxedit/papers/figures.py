@@ -9,8 +9,17 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 
-from jaxedit.findings import curve
-from jaxedit.papers.readers import Found, Reader, Value, Where, growth, of_score
+from jaxedit.findings import curve, pick
+from jaxedit.papers.readers import (
+    Found,
+    Reader,
+    Value,
+    Where,
+    growth,
+    mean_of,
+    of_score,
+    task_score,
+)
 from jaxedit.plots import COLOURS, DASHES, Picture, running_median, svg
 
 Point = tuple[float, Value]
@@ -72,29 +81,25 @@ def along(metric: str, where: Where, **wanted: str) -> Points:
     """A score of all facts edited so far, by number of edits; several seeds: their mean."""
 
     def points(found: Found) -> list[Point]:
-        known: dict[int, list[Value]] = {}
+        known: dict[float, list[Value]] = {}
         for _, arm in found.arms(where):
             for edits, told in dict(curve(arm, metric, **wanted)).items():
-                value = of_score(told)
-                if value is not None:
-                    known.setdefault(edits, []).append(value)
-        return [(edits, _mean(values)) for edits, values in sorted(known.items())]
+                _add(known, edits, of_score(told))
+        return _means(known)
 
     return points
 
 
-def by_age(where: Where, metric: str = "efficacy") -> Points:
+def by_age(where: Where, metric: str = "efficacy", **wanted: str) -> Points:
     """A score after all edits by the facts' place in the order of editing (forgetting)."""
 
     def points(found: Found) -> list[Point]:
         known: dict[float, list[Value]] = {}
         for _, arm in found.arms(where):
             for record in arm["retention"]:
-                if record["score"]["metric"] == metric:
-                    place = (record["first"] + record["last"]) / 2 + 1
-                    value = of_score(record["score"])
-                    known.setdefault(place, []).append(value) if value else None
-        return [(place, _mean(values)) for place, values in sorted(known.items())]
+                place = (record["first"] + record["last"]) / 2 + 1
+                _add(known, place, of_score(pick([record["score"]], metric, **wanted)))
+        return _means(known)
 
     return points
 
@@ -105,7 +110,8 @@ def probability(where: Where) -> Points:
     def points(found: Found) -> list[Point]:
         for _, arm in found.arms(where)[:1]:
             log = arm["edit_log"]
-            return [(r["fact"] + 1, Value(r["after"])) for r in log if r["after"] is not None]
+            known = [(r["fact"] + 1, r.get("after")) for r in log]
+            return [(edit, Value(after)) for edit, after in known if after is not None]
         return []
 
     return points
@@ -117,7 +123,8 @@ def norms(where: Where) -> Points:
     def points(found: Found) -> list[Point]:
         for _, arm in found.arms(where)[:1]:
             steps = [record["step"] for record in arm["norms"]]
-            return [(s, Value(g)) for s in steps if (g := growth(arm, s)) is not None]
+            grown = [(step, growth(arm, step)) for step in steps]
+            return [(step, Value(g, share=False)) for step, g in grown if g is not None]
         return []
 
     return points
@@ -127,15 +134,11 @@ def tasks(where: Where, name: str) -> Points:
     """A downstream test by number of edits."""
 
     def points(found: Found) -> list[Point]:
-        known: dict[int, list[Value]] = {}
+        known: dict[float, list[Value]] = {}
         for _, arm in found.arms(where):
             for record in arm.get("tasks", ()):
-                for one in record["scores"]:
-                    if one["task"] == name:
-                        known.setdefault(record["step"], []).append(
-                            Value(one["value"], *one["interval"], one["n"])
-                        )
-        return [(step, _mean(values)) for step, values in sorted(known.items())]
+                _add(known, record["step"], task_score(record, name))
+        return _means(known)
 
     return points
 
@@ -220,8 +223,12 @@ def _panel(axes: Axes, panel: Panel, drawn: Sequence[tuple[Series, Sequence[Poin
     axes.legend(loc="best", fontsize="small")
 
 
-def _mean(values: Sequence[Value]) -> Value:
-    if len(values) == 1:
-        return values[0]
-    numbers = [value.value for value in values]
-    return Value(float(np.mean(numbers)), min(numbers), max(numbers), values[0].n, len(values))
+def _add(known: dict[float, list[Value]], x: float, value: Value | None) -> None:
+    if value is not None:
+        known.setdefault(x, []).append(value)
+
+
+def _means(known: Mapping[float, Sequence[Value]]) -> list[Point]:
+    """Over seeds, ascending in x."""
+    means = [(x, mean_of(values)) for x, values in sorted(known.items())]
+    return [(x, mean) for x, mean in means if mean is not None]

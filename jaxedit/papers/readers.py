@@ -13,8 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from jaxedit.downstream import headline
 from jaxedit.findings import pick
+from jaxedit.metrics.score import PER_CENT
 
+SHARES = (*PER_CENT, "probability")  # readings that lie in 0..1
 Result = Mapping[str, Any]
 Arm = Mapping[str, Any]
 
@@ -54,6 +57,7 @@ class Value:
         low, high: its 95 % bootstrap interval; with several seeds the least and the greatest.
         n: facts, or items; None where nothing is counted.
         seeds: how many runs it is the mean of.
+        share: whether it lies in 0..1 and is shown in %; else it is a perplexity, seconds, a ratio.
     """
 
     value: float
@@ -61,6 +65,7 @@ class Value:
     high: float | None = None
     n: int | None = None
     seeds: int = 1
+    share: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,11 @@ Reader = Callable[[Found, Where], Value | None]
 
 def score(metric: str, **wanted: str) -> Reader:
     """A score by its metric, decoding, reading, against and protocol; see `findings.pick`."""
+    before = _before(metric, **wanted)
 
     def read(result: Result, arm: Arm, where: Where) -> Value | None:
+        if where.at == 0:
+            return before(result, arm, where)
         return of_score(pick(scores_at(arm, where), metric, **wanted))
 
     return over_seeds(read)
@@ -97,12 +105,15 @@ def score(metric: str, **wanted: str) -> Reader:
 
 def unedited(metric: str, **wanted: str) -> Reader:
     """The same before any edit: of the run's model, or of the place's target."""
+    return over_seeds(_before(metric, **wanted))
 
+
+def _before(metric: str, **wanted: str) -> Callable[[Result, Arm, Where], Value | None]:
     def read(result: Result, arm: Arm, where: Where) -> Value | None:
-        told = arm["targets"].get(where.target, {}) if where.target else result
+        told = arm.get("targets", {}).get(where.target, {}) if where.target else result
         return of_score(pick(told.get("before", ()), metric, **wanted))
 
-    return over_seeds(read)
+    return read
 
 
 def immediate(metric: str, **wanted: str) -> Reader:
@@ -111,14 +122,11 @@ def immediate(metric: str, **wanted: str) -> Reader:
 
 
 def task(name: str) -> Reader:
-    """A downstream test's score (`eval.tasks`), after so many edits or after all."""
+    """A downstream test's usual score (`eval.tasks`), after so many edits or after all."""
 
     def read(result: Result, arm: Arm, where: Where) -> Value | None:
-        for record in reversed(list(tasks_until(arm, where.at))):
-            for one in record["scores"]:
-                if one["task"] == name:
-                    return of_score(one)
-        return None
+        records = list(tasks_until(arm, where.at))
+        return task_score(records[-1], name) if records else None
 
     return over_seeds(read)
 
@@ -153,6 +161,7 @@ def average(*readers: Reader) -> Reader:
         return Value(
             float(np.mean([value.value for value in known])),
             seeds=min(value.seeds for value in known),
+            share=all(value.share for value in known),
         )
 
     return read
@@ -163,8 +172,12 @@ def mean_over(reader: Reader, places: Sequence[Where]) -> Callable[[Found], Valu
 
     def read(found: Found) -> Value | None:
         values = [reader(found, place) for place in places]
-        known = [value.value for value in values if value is not None]
-        return Value(float(np.mean(known))) if len(known) == len(values) else None
+        known = [value for value in values if value is not None]
+        if not known or len(known) < len(values):
+            return None
+        mean = float(np.mean([value.value for value in known]))
+        seeds, share = min(value.seeds for value in known), all(value.share for value in known)
+        return Value(mean, seeds=seeds, share=share)
 
     return read
 
@@ -174,14 +187,18 @@ def over_seeds(read: Callable[[Result, Arm, Where], Value | None]) -> Reader:
 
     def reader(found: Found, where: Where) -> Value | None:
         values = [read(result, arm, where) for result, arm in found.arms(where)]
-        known = [value for value in values if value is not None]
-        if len(known) < 2:
-            return known[0] if known else None
-        numbers = [value.value for value in known]
-        mean = float(np.mean(numbers))
-        return Value(mean, min(numbers), max(numbers), known[0].n, len(known))
+        return mean_of([value for value in values if value is not None])
 
     return reader
+
+
+def mean_of(values: Sequence[Value]) -> Value | None:
+    """The mean over seeds, with the least and the greatest; one seed keeps its own interval."""
+    if len(values) < 2:
+        return values[0] if values else None
+    numbers, first = [value.value for value in values], values[0]
+    low, high = min(numbers), max(numbers)
+    return Value(float(np.mean(numbers)), low, high, first.n, len(values), first.share)
 
 
 def scores_at(arm: Arm, where: Where) -> Sequence[Mapping[str, Any]]:
@@ -204,23 +221,38 @@ def tasks_until(arm: Arm, edits: int | None) -> Iterator[Mapping[str, Any]]:
             return
 
 
+def task_score(record: Mapping[str, Any], name: str) -> Value | None:
+    """Of a record of downstream tests, the score of one that published tables show."""
+    scores = [score for score in headline(record["scores"]) if score["task"] == name]
+    return of_score(scores[0]) if scores else None
+
+
 def growth(arm: Arm, edits: int | None = None) -> float | None:
-    """How much the edited layers' mean absolute weight has grown, mean over layers."""
+    """How much the edited layers' mean absolute weight has grown, mean over layers.
+
+    None where there are no such layers, or where a weight is no longer a number.
+    """
     records = [r for r in arm["norms"] if edits is None or r["step"] <= edits]
     if len(records) < 2:
         return None
     first, last = records[0]["layers"], records[-1]["layers"]
-    ratios = [last[name]["l1"] / first[name]["l1"] for name in first if first[name]["l1"]]
-    return float(np.mean(ratios)) if ratios else None
+    pairs = [(first[name]["l1"], last[name]["l1"]) for name in first if first[name]["l1"]]
+    if not pairs or any(now is None for _, now in pairs):
+        return None
+    return float(np.mean([now / then for then, now in pairs]))
 
 
 def of_score(found: Mapping[str, Any] | None) -> Value | None:
-    """A score as it stands in a result."""
-    if found is None:
+    """A score as it stands in a result; None where it is none, or no number."""
+    if found is None or found["value"] is None:
         return None
     low, high = found.get("interval") or (None, None)
-    return Value(found["value"], low, high, found.get("n"))
+    if "reading" in found:
+        share = found["reading"].partition(":")[0] in SHARES
+    else:
+        share = not found["metric"].endswith(("perplexity", "per_byte"))  # of a downstream test
+    return Value(found["value"], low, high, found.get("n"), share=share)
 
 
 def _plain(value: float | None) -> Value | None:
-    return None if value is None else Value(float(value))
+    return None if value is None else Value(float(value), share=False)
