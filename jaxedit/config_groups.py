@@ -185,6 +185,11 @@ class EnsembleConfig:
         temperature: of the relative representations' softmax (DeePEn: 100).
         unit_rows: whether their cosines are divided by their row's length before it, as DeePEn
             does; the equations, to the letter, do not, and have a temperature of 1.
+        held: how they are in memory: in "float32", in "bfloat16", or not: "computed" makes what is
+            needed of them from the embeddings, each time.
+        certified: whether the best anchor is found from as few of their rows as prove it.
+        stop_with_plug: an alpha from which on a text also ends where the plug-in would end it; None
+            leaves that to `eos`.
     """
 
     targets: tuple[str, ...] = ()
@@ -209,6 +214,9 @@ class EnsembleConfig:
     plugin_words: Literal["edited", "original"] = "edited"
     temperature: float = 100.0
     unit_rows: bool = True
+    held: Literal["float32", "bfloat16", "computed"] = "float32"
+    certified: bool = False
+    stop_with_plug: float | None = None
 
 
 @dataclass(frozen=True)

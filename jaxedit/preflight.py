@@ -294,12 +294,15 @@ def _of_plugin(run: RunConfig, plug: ModelConfig, training: Training) -> tuple[P
     """An arm that fine-tunes its whole model."""
     whole = WIDE * parameter_count(plug)
     width = jnp.dtype(run.dtype).itemsize
+    steps = training_parts(plug, training, TOKENS)
+    [moments] = (size // 2 for name, size in steps.items() if "moments" in name)
     return (
         Part("parameters", _parameters(plug, run), "always"),
         Part("all parameters as edited, float32", whole, "edited"),
-        *(Part(n, size, "editing") for n, size in training_parts(plug, training, TOKENS).items()),
+        *(Part(name, size, "editing") for name, size in steps.items()),
         Part(SCORES, _scores(run, plug, width), "editing"),
         Part(CHECKPOINT, whole, "disk"),
+        Part("an update under way: parameters and moments", whole + moments, "disk"),
     )
 
 
@@ -308,7 +311,7 @@ def _served(run: RunConfig, name: str, target: ModelConfig, plug: ModelConfig) -
     both = sum(_scores(run, shape, jnp.dtype(run.dtype).itemsize) for shape in (target, plug))
     data = run.mesh.data or jax.device_count() // run.mesh.model
     devices = data if run.ensemble.sharded and jax.process_count() == 1 else 1
-    held = serving_parts(name, target, plug, devices)
+    held = serving_parts(name, target, plug, devices, run.ensemble.held)
     return (
         Part(f"parameters of {name}", _parameters(target, run), "serving"),
         *(Part(n, size, "serving") for n, size in held.items()),

@@ -59,7 +59,11 @@ def training_parts(plug: ModelConfig, training: Training, tokens: int) -> Mappin
 
 
 def serving_parts(
-    name: str, target: ModelConfig, plug: ModelConfig, devices: int = 1
+    name: str,
+    target: ModelConfig,
+    plug: ModelConfig,
+    devices: int = 1,
+    held: str = "float32",
 ) -> Mapping[str, int]:
     """What an ensemble holds beside both models' parameters.
 
@@ -68,11 +72,13 @@ def serving_parts(
         target: its shape.
         plug: the plug-in's, with its gate's row.
         devices: that R is shared out over.
+        held: R's dtype, or "computed" where there is none in memory.
     """
     anchors = min(target.vocab_size, plug.vocab_size - 1)  # the tokenizers may share fewer
-    both = Build(target.vocab_size, anchors, 0).held() + Build(plug.vocab_size, anchors, 0).held()
+    each = 0 if held == "computed" else jnp.dtype(held).itemsize
+    both = sum(Build(lm.vocab_size, anchors, 0).held(each) for lm in (target, plug))
     columns = target.vocab_size + plug.vocab_size + anchors
     return {
-        f"relative representations with {name}, float32, at most": both // devices,
+        f"relative representations with {name}, {held}, at most": both // devices,
         f"distributions at {CHUNK} places": 2 * WIDE * CHUNK * columns,
     }

@@ -49,6 +49,7 @@ def ensembles(
 ) -> Iterator[tuple[str, Ensemble]]:
     """The plug-in in a target, in each of these modes; the relative space is made once."""
     asked = experiment.config.ensemble
+    computed = asked.held == "computed"
     words = plugin.lm if asked.plugin_words == "edited" else experiment.lm
     space = open_space(
         target,
@@ -56,15 +57,21 @@ def ensembles(
         asked.anchors,
         cache=None if asked.cache is None else Path(asked.cache),
         temperature=asked.temperature,
+        dtype="float32" if computed else asked.held,
+        keep=not computed,
         stored=stored,
         spelt=asked.spelt,
         sharded=asked.sharded,
         embeddings=asked.embeddings,
         unit=asked.unit_rows,
     )
+    options: Any = {
+        "each_step": asked.each_step,
+        "certified": asked.certified,
+        "stop_with_plug": asked.stop_with_plug,
+    }
     for mode in modes:
-        chosen = fusion(asked, mode)
-        yield mode, Ensemble(target, plugin, space, chosen, each_step=asked.each_step)
+        yield mode, Ensemble(target, plugin, space, fusion(asked, mode), **options)
 
 
 def taught(

@@ -124,6 +124,12 @@ def test_a_plug_in_and_its_targets():
     parts = estimate(config, plug, targets).parts
     held = [part.size for part in parts if part.name.startswith("relative")]
     assert held == [32000 * (32000 + 32001)]  # a fourth, of the other target's
+    gptj = {"EleutherAI/gpt-j-6b": targets["EleutherAI/gpt-j-6b"]}
+    for how, each in (("bfloat16", 2), ("computed", 0)):
+        ensemble = dataclasses.replace(onceedit().ensemble, held=how, targets=tuple(gptj))
+        parts = estimate(dataclasses.replace(onceedit(), ensemble=ensemble), plug, gptj).parts
+        held = sum(part.size for part in parts if part.name.startswith("relative"))
+        assert held == each * 32000 * (50400 + 32001)
     wide = onceedit(dtype="float32")
     assert estimate(wide, plug).peak < estimate(wide, plug, targets).peak
 

@@ -199,18 +199,22 @@ def test_every_reading_of_the_paper_reaches_the_ensemble(monkeypatch: pytest.Mon
         "plugin_words": "original",
         "temperature": 1.0,
         "unit_rows": False,
+        "held": "bfloat16",
+        "certified": False,
+        "stop_with_plug": 0.5,
     }
     config = run_config({**raw_config(Path("nowhere")), "ensemble": chosen})
     experiment: Any = SimpleNamespace(config=config, lm=original.lm)
     [(mode, found)] = serving.ensembles(experiment, tiny_model(n_layers=1), edited, ["dw_ee"])
     assert mode == "dw_ee" and found.each_step and found.plugin is edited
     assert not found.fusion.mask_gate and found.fusion.variable == "probabilities"
-    assert made["words"] is original.lm
+    assert found.stop_with_plug == 0.5 and not found.certified
+    assert made["words"] is original.lm and (made["dtype"], made["keep"]) == ("bfloat16", True)
     assert (made["embeddings"], made["temperature"], made["unit"]) == ("output", 1.0, False)
-    chosen["plugin_words"] = "edited"
+    chosen |= {"plugin_words": "edited", "held": "computed", "certified": True}
     experiment.config = run_config({**raw_config(Path("nowhere")), "ensemble": chosen})
-    list(serving.ensembles(experiment, tiny_model(n_layers=1), edited, ["dw_ee"]))
-    assert made["words"] is edited.lm
+    [(_, found)] = serving.ensembles(experiment, tiny_model(n_layers=1), edited, ["dw_ee"])
+    assert found.certified and made["words"] is edited.lm and not made["keep"]
     with pytest.raises(UserError, match=r"ensemble\.embeddings: expected one of"):
         run_config({**raw_config(Path("nowhere")), "ensemble": {"embeddings": "outpu"}})
 
