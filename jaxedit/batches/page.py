@@ -6,14 +6,16 @@ lie beside it and have every score with its protocol, the configuration and the 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from jaxedit.batches.batch import DONE, Batch, Job, jobs
+from jaxedit.batches.page_text import markdown
 from jaxedit.batches.rows import arm_row
 from jaxedit.batches.tables import batch_table
 from jaxedit.ledger import read_json, write_whole
@@ -26,6 +28,7 @@ from jaxedit.results import ArmFiles
 
 VERDICTS = (HOLDS, PARTLY, FAILS, OPEN)
 EMPTY = "–"
+REPORT = "report.html"  # of a run, in its directory
 SEED = ", seed "  # between a run's name and its seed; see `batch.load_batch`
 
 
@@ -80,17 +83,18 @@ def gather(batch: Batch, out: Path) -> Found:
 
 def _result(job: Job) -> Mapping[str, Any] | None:
     """result.json of a run; of an unfinished one, what its finished arms have written."""
-    whole = job.workdir / "result.json"
-    if whole.exists():
-        return read_json(whole)
+    path = job.workdir / "result.json"
+    whole = read_json(path) if path.exists() else {"arms": [], "before": [], "config": {}}
     parts = [ArmFiles(job.workdir / arm.name).result for arm in job.config.arms]
-    arms = [read_json(path) for path in parts if path.exists()]
-    return {"arms": arms, "before": [], "config": {}} if arms else None
+    done = [part for part in parts if part.exists()]
+    if len(done) > len(whole["arms"]):  # the report was written before these were done
+        return {**whole, "arms": [read_json(part) for part in done]}
+    return whole if whole["arms"] else None
 
 
 def _section(name: str, batch: Batch, out: Path) -> dict[str, Any]:
     found, all_jobs = gather(batch, out), jobs(batch, out)
-    links = {label: job.hash for job in all_jobs for label in job.names}
+    links = {label: _report(job) for job in all_jobs for label in job.names}
     tables = [_table(fill(table, found), links) for table in batch.tables]
     drawn = [draw(figure, found, f"{name}-{i}") for i, figure in enumerate(batch.figures)]
     return {
@@ -116,7 +120,7 @@ def _verdict(verdict: Verdict) -> dict[str, str]:
     return {"word": verdict.word, "numbers": verdict.numbers}
 
 
-def _table(filled: Filled, links: Mapping[str, str]) -> dict[str, Any]:
+def _table(filled: Filled, links: Mapping[str, str | None]) -> dict[str, Any]:
     printed = filled.table.printed
     return {
         "title": filled.table.title,
@@ -129,7 +133,7 @@ def _table(filled: Filled, links: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _row(row: FilledRow, filled: Filled, links: Mapping[str, str]) -> dict[str, Any]:
+def _row(row: FilledRow, filled: Filled, links: Mapping[str, str | None]) -> dict[str, Any]:
     where = row.row.source
     return {
         "keys": [row.row.keys.get(key, "") for key in filled.keys],
@@ -140,39 +144,53 @@ def _row(row: FilledRow, filled: Filled, links: Mapping[str, str]) -> dict[str, 
 
 
 def _cell(cell: Cell, unit: str) -> dict[str, Any]:
-    ours, times = cell.ours, 100 if unit == "%" else 1
+    ours = cell.ours
     shown: dict[str, Any] = {
-        "ours": EMPTY if ours is None else _number(times * ours.value, unit),
+        "ours": EMPTY,
         "range": None,
-        "paper": None if cell.paper is None else _number(cell.paper, unit),
+        "paper": None if cell.paper is None else _number(cell.paper, unit == "%"),
         "difference": None,
         "misprint": cell.misprint,
     }
-    if ours is not None:
-        shown["range"] = _range(ours, times, unit)
-    if ours is not None and cell.paper is not None:
-        shown["difference"] = f"{times * ours.value - cell.paper:+.1f}" if unit == "%" else None
-    return shown
+    if ours is None:
+        return shown
+    share = unit == "%" and ours.share
+    return shown | {
+        "ours": _number(100 * ours.value if share else ours.value, share),
+        "range": _range(ours, share),
+        "difference": _difference(ours, cell.paper, unit),
+    }
 
 
-def _range(ours: Value, times: float, unit: str) -> str | None:
+def _difference(ours: Value, paper: float | None, unit: str) -> str | None:
+    """Points; how many times as much of what is no share."""
+    if paper is None:
+        return None
+    if unit == "%":
+        return f"{100 * ours.value - paper:+.1f}"
+    return f"{ours.value / paper:.3g} times" if paper else None
+
+
+def _range(ours: Value, share: bool) -> str | None:
     if ours.low is None or ours.high is None:
         return None
     seeds = f", {ours.seeds} seeds" if ours.seeds > 1 else ""
-    low, high = (f"{times * x:.0f}" if unit == "%" else f"{x:.3g}" for x in (ours.low, ours.high))
+    low, high = (f"{100 * x:.0f}" if share else f"{x:.3g}" for x in (ours.low, ours.high))
     return f"{low} to {high}{seeds}"
 
 
-def _number(value: float, unit: str) -> str:
-    if unit == "%":
+def _number(value: float, share: bool) -> str:
+    if share:
         return f"{value:.1f}"
-    return f"{value:,.0f}" if value == int(value) and abs(value) >= 100 else f"{value:.5g}"
+    whole = math.isfinite(value) and value == int(value) and abs(value) >= 100
+    return f"{value:,.0f}" if whole else f"{value:.5g}"
 
 
 def _plain(all_jobs: Sequence[Job]) -> dict[str, Any]:
     """Headline scores of every arm, for a batch that names no table."""
-    rows = [arm_row(job, arm) for job in all_jobs for arm in job.config.arms]
-    columns = list(dict.fromkeys(name for row in rows for name in row.cells))
+    rows = [(job, arm_row(job, arm)) for job in all_jobs for arm in job.config.arms]
+    columns = list(dict.fromkeys(name for _, row in rows for name in row.cells))
+    columns = [name for name in columns if name != "directory"]  # it is the link
     empty = {"range": None, "paper": None, "difference": None, "misprint": None}
     return {
         "title": "All arms",
@@ -181,16 +199,21 @@ def _plain(all_jobs: Sequence[Job]) -> dict[str, Any]:
         "rows": [
             {
                 "keys": [row.run, row.arm],
-                "link": row.cells.get("directory"),
+                "link": _report(job),
                 "note": "",
                 "cells": [{"ours": row.cells.get(name, EMPTY), **empty} for name in columns],
             }
-            for row in rows
+            for job, row in rows
         ],
         "note": "In %, teacher-forced / generated where both were taken, exact, after all edits.",
         "printed": None,
         "notes": [],
     }
+
+
+def _report(job: Job) -> str | None:
+    """The run's own report, once it is there."""
+    return f"{job.hash}/{REPORT}" if (job.workdir / REPORT).exists() else None
 
 
 def _run(job: Job) -> dict[str, Any]:
@@ -202,6 +225,7 @@ def _run(job: Job) -> dict[str, Any]:
     return {
         "label": job.label,
         "hash": job.hash,
+        "links": _links(job),
         "state": job.state(),
         "model": config.model,
         "facts": f"{config.facts.limit or 'all'} of {config.facts.source}",
@@ -211,6 +235,21 @@ def _run(job: Job) -> dict[str, Any]:
         "memory": _memory(needed),
         "protocol": _protocol(job),
         "about": config.about,
+    }
+
+
+def _links(job: Job) -> dict[str, str]:
+    """What there is to follow: title -> path below the page's directory."""
+    known = {
+        "report": job.workdir / REPORT,
+        "config": job.config_file,
+        "raw answers": job.workdir,
+        "log": job.log,
+    }
+    return {
+        title: str(path.relative_to(job.out)) + ("/" if path.is_dir() else "")
+        for title, path in known.items()
+        if path.exists()
     }
 
 
@@ -227,60 +266,3 @@ def _protocol(job: Job) -> str:
         f"{', '.join(asked.generate) or 'never'} with {asked.max_new_tokens} new tokens at most"
         f"{more}; {job.config.dtype}, seed {job.config.seed}, facts by seed {job.config.facts.seed}"
     )
-
-
-def markdown(shown: Mapping[str, Any]) -> Iterator[str]:
-    """The report in Markdown; figures are in the HTML alone."""
-    yield f"# {shown['title']}"
-    yield ""
-    counts = ", ".join(f"{count} {word}" for word, count in shown["counts"] if count)
-    yield f"{shown['done']} of {shown['total']} runs are done. Claims: {counts or 'none'}."
-    if len(shown["sections"]) > 1 and shown["claims"]:
-        yield from ("", "## Claims", "")
-        yield from _claims(shown["claims"])
-    for section in shown["sections"]:
-        yield from ("", f"## {section['title']}", "", section["about"])
-        if len(shown["sections"]) == 1 and section["claims"]:
-            yield ""
-            yield from _claims(section["claims"])
-        for table in section["tables"]:
-            yield from ("", f"### {table['title']}", "")
-            yield from _markdown_table(table)
-            if table["note"]:
-                yield from ("", table["note"])
-
-
-def _claims(claims: Sequence[Mapping[str, str]]) -> Iterator[str]:
-    yield "| claim | where | verdict | numbers |"
-    yield "|---|---|---|---|"
-    for claim in claims:
-        cells = (claim["text"], claim["source"], claim["word"], claim["numbers"])
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _markdown_table(table: Mapping[str, Any]) -> Iterator[str]:
-    heads = [*table["keys"], *table["columns"]]
-    yield f"| {' | '.join(heads)} |"
-    yield "|" + "---|" * len(table["keys"]) + "---:|" * len(table["columns"])
-    for row in table["rows"]:
-        cells = [_told(cell) for cell in row["cells"]]
-        keys = [*map(str, row["keys"])]
-        if row["note"]:
-            keys[-1] += f" ({row['note']})"
-        yield "| " + " | ".join(c.replace("|", "\\|") for c in (*keys, *cells)) + " |"
-    marked = [
-        f"† {', '.join(filter(None, row['keys']))}: {cell['misprint']}"
-        for row in table["rows"]
-        for cell in row["cells"]
-        if cell["misprint"]
-    ]
-    if any(cell["paper"] for row in table["rows"] for cell in row["cells"]):
-        yield from ("", "In brackets: the paper's.")
-    for line in marked:
-        yield from ("", line)
-
-
-def _told(cell: Mapping[str, Any]) -> str:
-    if cell["paper"] is None:
-        return cell["ours"]
-    return f"{cell['ours']} ({cell['paper']}{'†' if cell['misprint'] else ''})"
