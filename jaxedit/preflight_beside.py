@@ -29,6 +29,7 @@ from jaxedit.editors.wise import Wise
 from jaxedit.errors import UserError
 from jaxedit.models import ModelConfig, param_shapes
 from jaxedit.models.families import FAMILIES
+from jaxedit.models.loading import load_config, resolve
 from jaxedit.preflight_ensemble import BLOCK, COLUMNS, WIDE, parameter_count
 
 DOUBLE = 8  # bytes of a float64
@@ -171,7 +172,9 @@ def _of_serac(editor: Serac, sizes: Sizes) -> Needs:
     model, training = sizes.model, editor.training
     other = editor.shape(model, sizes.name)
     read = [1 if blocks is None else len(blocks) for blocks in (editor.last, editor.mean)]
-    features = model.d_model * sum(read)
+    reader = model if editor.encoder is None else load_config(resolve(editor.encoder))
+    features = reader.d_model * sum(read)
+    encoder = WIDE * parameter_count(reader) if editor.encoder else 0
     answers, classifier = WIDE * parameter_count(other), WIDE * features * (editor.width + 1)
     cache = _doubled(SMALLEST, sizes.edits) * editor.width * WIDE
     rows = training.batch * (1 if editor.objective == "apart" else 2)
@@ -179,11 +182,11 @@ def _of_serac(editor: Serac, sizes: Sizes) -> Needs:
     return Needs(
         kept={
             "counterfactual model, float32": answers,
-            "scope classifier, cached edits": classifier + cache,
+            "scope classifier with its encoder, cached edits": classifier + cache + encoder,
         },
         training={
             "counterfactual model and classifier in training": TRAINED * (answers + classifier),
-            "activations of a batch of answers": learned,
+            "activations of a batch of answers": learned + encoder,
         },
         host={"cached edits": cache},
         checkpoint=cache,

@@ -44,6 +44,7 @@ from jaxedit.runner import (
     unedited_answers,
     write_setup,
 )
+from jaxedit.serving import check_targets
 
 
 def run(config: RunConfig, workdir: Path) -> None:
@@ -60,6 +61,7 @@ def run(config: RunConfig, workdir: Path) -> None:
     ways = partial(remedies, config, model, targets, jax.device_count())
     refuse_if_too_large(needed, available_memory(), host_memory(), ways)
     experiment = open_experiment(config)
+    check_targets(experiment)
     check_checkpoints(workdir, experiment)
     resources = open_resources(experiment, kept_contexts(workdir))
     with locked(workdir):

@@ -18,20 +18,37 @@ from jaxedit.config import ArmConfig, RunConfig
 from jaxedit.data.factworld import World, unrelated
 from jaxedit.driver import Asking
 from jaxedit.editors.corpus import EMBEDDED
+from jaxedit.ensemble.anchors import find_anchors
 from jaxedit.ensemble.ensemble import Ensemble
 from jaxedit.ensemble.gates import Gate, fit_gate
 from jaxedit.ensemble.histograms import alpha_histograms
 from jaxedit.ensemble.plugin import Plugin
 from jaxedit.ensemble.spaces import open_space
+from jaxedit.errors import UserError
 from jaxedit.experiment import ONCEEDIT, Experiment, devices, fusion, open_unrelated
 from jaxedit.ledger import write_json
 from jaxedit.metrics import Answer
-from jaxedit.models.loading import load_model
+from jaxedit.models.loading import load_model, resolve
+from jaxedit.models.text import Tokenizer
 from jaxedit.models.transformer import Transformer
 from jaxedit.progress import progress
 from jaxedit.served import ALONE, alpha_path, moments, served, unedited_path
 
 UNSEEN = 200  # prompts of a kind, at most, of which a gate's alpha is taken
+
+
+def check_targets(experiment: Experiment) -> None:
+    """Refuses targets that the plug-in can tell nothing, before any edit; reads tokenizers alone.
+
+    Raises:
+        UserError: a tokenizer cannot be read, or has no token in common with the plug-in's.
+    """
+    rule, own = experiment.config.ensemble.anchors, experiment.lm.tokenizer
+    for name in experiment.config.ensemble.targets:
+        try:
+            find_anchors(Tokenizer.from_dir(resolve(name)), own, rule)
+        except UserError as error:
+            raise UserError(f"--config.ensemble.targets={name}: {error}") from None
 
 
 def open_target(config: RunConfig, name: str) -> Transformer:

@@ -9,9 +9,21 @@ from nearly all to none; after 1,000 edits both fail in every hundred facts, MEM
 
 from jaxedit.batches.batch import Batch
 from jaxedit.papers import d4s
-from jaxedit.papers.claims import Claim, Named, Verdict, at, every, most
+from jaxedit.papers.causes import best, halves
+from jaxedit.papers.claims import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    Claim,
+    Named,
+    Verdict,
+    at,
+    every,
+    most,
+    written,
+)
 from jaxedit.papers.figures import Figure, Panel, Series, along, by_age
-from jaxedit.papers.readers import Found, Value
+from jaxedit.papers.readers import Found
 
 SHOWN = ("rome", "memit", "d4s", "d4s_recomputed")
 
@@ -21,27 +33,22 @@ def get_batch(scale: str = "tiny", seed: int = 0) -> Batch:
     places = {method: made.where["GPT", method] for method in SHOWN}
     titles = {method: d4s.METHODS[method]["title"] for method in SHOWN}
 
-    def best(method: str) -> Named:
+    def highest(method: str) -> Named:
         points = along("efficacy", places[method])
-
-        def read(found: Found) -> Value | None:
-            values = [value for _, value in points(found)]
-            return max(values, key=lambda value: value.value, default=None)
-
-        return Named(f"{titles[method]} at its best", read)
+        return Named(f"{titles[method]} at its best", lambda found: best(points(found)))
 
     def oldest_worst(method: str):
         points = by_age(places[method])
 
         def test(found: Found) -> Verdict:
-            values = [value.value for _, value in points(found)]
-            if len(values) < 2:
-                return Verdict("not decided yet", titles[method])
-            half = len(values) // 2
-            old, new = sum(values[:half]) / half, sum(values[-half:]) / half
-            word = "holds" if old < new else "does not hold"
-            said = f"older half {100 * old:.1f} %, newer half {100 * new:.1f} %"
-            return Verdict(word, f"{titles[method]}: {said}")
+            known = halves(points(found))
+            if known is None:
+                return Verdict(OPEN, titles[method])
+            older, newer = known
+            said = f"older half {written(older)}, newer half {written(newer)}"
+            return Verdict(
+                HOLDS if older.value < newer.value else FAILS, f"{titles[method]}: {said}"
+            )
 
         return test
 
@@ -71,7 +78,7 @@ def get_batch(scale: str = "tiny", seed: int = 0) -> Batch:
             Claim(
                 "Over all facts so far ROME is right on 4 % at best.",
                 "D4S, section 4.1",
-                most(best("rome"), 0.04),
+                most(highest("rome"), 0.04),
             ),
             Claim(
                 "MEMIT falls from nearly all to none (under 10 %).",

@@ -8,17 +8,14 @@ by ROME and after 850 by MEMIT, where the norm of the edited layers explodes. (S
 by downstream tests, calls ROME sound to 1,000 edits and MEMIT to 2,000.)
 """
 
-import numpy as np
-
 from jaxedit.batches.batch import Batch
 from jaxedit.papers import d4s
+from jaxedit.papers.causes import bottleneck
 from jaxedit.papers.claims import FAILS, HOLDS, OPEN, Claim, Verdict
 from jaxedit.papers.figures import Figure, Panel, Series, norms, probability
 from jaxedit.papers.readers import Found
-from jaxedit.plots import running_median
 
 SHOWN = ("rome", "memit", "d4s", "d4s_recomputed", "ft", "pmet")
-GONE = 0.5  # of its level over the first tenth
 
 
 def get_batch(scale: str = "tiny", seed: int = 0) -> Batch:
@@ -26,25 +23,19 @@ def get_batch(scale: str = "tiny", seed: int = 0) -> Batch:
     places = {method: made.where["GPT", method] for method in SHOWN}
     titles = {method: d4s.METHODS[method]["title"] for method in SHOWN}
 
-    def bottleneck(method: str):
-        """The first edit from which on the running median stays under half of its first level."""
+    def reached(method: str):
         points = probability(places[method])
 
         def test(found: Found) -> Verdict:
-            known = points(found)
-            if not known:
+            known = bottleneck(points(found))
+            if known is None:
                 return Verdict(OPEN, titles[method])
-            smooth = running_median(np.array([value.value for _, value in known]))
-            level = float(np.median(smooth[: max(1, len(smooth) // 10)]))
-            low = smooth < GONE * level
-            stays = np.flatnonzero(~low)
-            start = int(stays[-1]) + 1 if len(stays) else 0
-            reached = start < len(smooth)
-            said = f"from edit {start + 1} on" if reached else f"none in {len(smooth)} edits"
-            first, last = 100 * level, 100 * float(smooth[-1])
+            start = known.start
+            said = f"from edit {start} on" if start else f"none in {known.edits} edits"
             return Verdict(
-                HOLDS if reached else FAILS,
-                f"{titles[method]}: {said} ({first:.0f} % at first, {last:.0f} % at the end)",
+                HOLDS if start else FAILS,
+                f"{titles[method]}: {said} ({100 * known.first:.0f} % at first, "
+                f"{100 * known.last:.0f} % at the end)",
             )
 
         return test
@@ -85,13 +76,13 @@ def get_batch(scale: str = "tiny", seed: int = 0) -> Batch:
             Claim(
                 "ROME has a bottleneck: from some edit on, new edits fail.",
                 "D4S, section 4.2 (after 100 of 1,000)",
-                bottleneck("rome"),
+                reached("rome"),
             ),
             Claim(
                 "MEMIT has one, later.",
                 "D4S, section 4.2 (after 850 of 1,000)",
-                bottleneck("memit"),
+                reached("memit"),
             ),
-            Claim("D4S has one, too, or none.", "not in the paper", bottleneck("d4s")),
+            Claim("D4S has one, too, or none.", "not in the paper", reached("d4s")),
         ),
     )

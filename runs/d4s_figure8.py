@@ -4,7 +4,7 @@
     python -m jaxedit.report --batch=runs/d4s_figure8.py --out=out/runs
 
 Llama-2 and GPT-J, scored every 100 of 1,000 edits; the paper shows D4S above its rivals throughout.
-At the tiny scale every 30 of 300.
+At the tiny scale every 20 of 200.
 """
 
 from jaxedit.batches.batch import Batch

@@ -7,7 +7,7 @@
 What the paper reports: after 1,000 edits D4S keeps 82 (Llama) and 86 (GPT-J; 88.77 is misprinted)
 of 100, ROME and MEMIT fall to nearly nothing, GRACE keeps every edit and generalises to none. The
 baselines' numbers came from other code: PMET's near 0 and ROME's 1.17 on GPT-J look like defects.
-At the tiny scale 30, 150 and 300 edits stand for these; 300 are 29 % of the embedded GPT-J's d_ff,
+At the tiny scale 20, 100 and 200 edits stand for these; 200 are 20 % of the embedded GPT-J's d_ff,
 where 1,000 are 6 % of the real one's. With the published residual, and recomputed.
 """
 

@@ -20,7 +20,7 @@ from jaxedit.compilation import keep_programs, watch_programs
 keep_programs()
 programs = watch_programs()
 from tests.tiny import tiny_model
-lm = tiny_model()
+lm = tiny_model(n_layers=1)
 lm.generate(["Mira"], 2), lm.teacher_forced(["Mira"], ["Danto"])
 print(programs.told())
 """

@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tokenizers
+import tokenizers.models
 
 from jaxedit import serving
 from jaxedit.config import run_config
@@ -217,6 +220,19 @@ def test_every_reading_of_the_paper_reaches_the_ensemble(monkeypatch: pytest.Mon
     assert found.certified and made["words"] is edited.lm and not made["keep"]
     with pytest.raises(UserError, match=r"ensemble\.embeddings: expected one of"):
         run_config({**raw_config(Path("nowhere")), "ensemble": {"embeddings": "outpu"}})
+
+
+def test_a_target_that_cannot_be_told_anything_is_refused_before_any_edit(
+    inputs: Path, tmp_path: Path
+):
+    model = tmp_path / "target"
+    shutil.copytree(inputs / "model", model)
+    foreign = tokenizers.Tokenizer(tokenizers.models.WordLevel({"qqqqq": 0}, unk_token="qqqqq"))
+    for text, said in ((foreign.to_str(), "no token in common"), ("{", "tokenizer.json")):
+        (model / "tokenizer.json").write_text(text)
+        with pytest.raises(UserError, match=rf"ensemble\.targets=.*target: .*{said}"):
+            run(run_config(raw(inputs, targets=(str(model),))), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
 
 
 def test_what_is_no_mode_or_no_plugin_is_refused(inputs: Path, finished: Path, tmp_path: Path):

@@ -5,8 +5,8 @@ model answers it with that edit before it; all else is the base model's, whose w
 are (`jaxedit.models.routed`). Both are trained once, on other records than those edited; an edit is
 then an entry of the cache.
 
-Where this is not the published code (EasyEdit's): the classifier reads the base model's own states
-instead of a DistilBERT's (`scope`), and the two parts are trained apart (`objective`); a question
+Where this is not the published code (EasyEdit's): the classifier reads the base model's own states,
+or those of `encoder`, instead of a DistilBERT's (`scope`), and the two parts are trained apart (`objective`); a question
 that is edited anew has its entry replaced, where the published argmax goes on to find the first;
 under teacher forcing the scope is read from the prompt alone (`reads`), and the key of an edit is
 its question (`key`).
@@ -41,14 +41,14 @@ from jaxedit.editors.scope import (
     nearest,
 )
 from jaxedit.editors.serac_losses import Objective, Trained, Weights
-from jaxedit.editors.serac_records import Key, edit_text, key_text, records
+from jaxedit.editors.serac_records import Key, edit_text, key_text, records, tokens_read
 from jaxedit.editors.serac_training import Lessons
 from jaxedit.errors import UserError
 from jaxedit.models.config import ModelConfig
 from jaxedit.models.loading import load_config, load_model, resolve
 from jaxedit.models.routed import Routed, check_vocabulary
 from jaxedit.models.transformer import Transformer
-from jaxedit.sharding import replicate
+from jaxedit.sharding import Mesh, replicate
 
 
 class Cached(NamedTuple):
@@ -82,6 +82,8 @@ class Serac(TrainedOnce):
       counterfactual: directory or hub id of the counterfactual model, which needs the base model's
         vocabulary; None: it begins as the base model's own first blocks.
       depth: how many of them; None: a quarter, two at least.
+      encoder: directory or hub id of a model whose states the classifier reads; None: the base
+        model's own.
       last: blocks whose output the classifier reads at a text's last token; None: the last block.
       mean: blocks whose output it reads over all of a text's tokens; None: the first block.
       width: of the classifier's embeddings.
@@ -104,6 +106,7 @@ class Serac(TrainedOnce):
 
     counterfactual: str | None = None
     depth: int | None = None
+    encoder: str | None = None
     last: tuple[int, ...] | None = None
     mean: tuple[int, ...] | None = None
     width: int = 64
@@ -145,8 +148,8 @@ class Serac(TrainedOnce):
         texts = [key_text(fact, self.key, self.format) for fact in facts]
         made = np.empty(len(facts), object)
         made[:] = list(facts)
-        metric = self._trained().metric
-        return Entries(made, embedded(metric, self.reading(lm).of(lm, texts), lm.mesh))
+        reader, metric = self.reader(lm), self._trained().metric
+        return Entries(made, embedded(metric, self.reading(reader).of(reader, texts), lm.mesh))
 
     def edit(self, lm: Transformer, state: Cached, prepared: Entries) -> tuple[Cached, Log]:
         """Puts the facts into the cache.
@@ -166,7 +169,8 @@ class Serac(TrainedOnce):
         """The base model, and the counterfactual one for what is in scope."""
         trained = self._trained()
         edits = tuple(edit_text(fact.question, fact.target) for fact in state.facts)
-        route = Scope(lm, self.reading(lm), trained.metric, state.memory, edits)
+        reader = self.reader(lm)
+        route = Scope(reader, self.reading(reader), trained.metric, state.memory, edits)
         other = dataclasses.replace(
             lm,
             config=self.shape(lm.config, lm.name),
@@ -199,7 +203,9 @@ class Serac(TrainedOnce):
         other = self._counterfactual(lm)
         order = np.random.default_rng(self.training.seed).permutation(len(facts))
         facts = [facts[i] for i in order]  # those that are kept apart are then like the others
-        made = records(lm, facts, self.reading(lm), key=self.key, form=self.format, swap=self.swap)
+        reader = self.reader(lm)
+        reading = self.reading(reader)
+        made = records(reader, facts, reading, key=self.key, form=self.format, swap=self.swap)
         learn, _ = split(len(facts), self.training)
         weights = Weights(self.inside_weight, self.outside_weight)
         ending = tuple(ending_ids(lm.tokenizer)) if self.end_of_text else ()
@@ -214,12 +220,13 @@ class Serac(TrainedOnce):
             gradient=lessons.gradient,
             losses=lessons.losses,
             records=len(facts),
-            operations=6.0 * size * self.training.batch * _tokens(lm, facts),
+            operations=6.0 * size * self.training.batch * tokens_read(lm, facts),
         )
 
     def trained_by(self) -> dict[str, Any]:
         """All settings but those that say how what was trained is used."""
-        later = ("forced", "reads", "threshold", "floor")
+        later = {"forced", "reads", "threshold", "floor"}
+        later |= {"encoder"} if self.encoder is None else set()
         return {name: own for name, own in super().trained_by().items() if name not in later}
 
     def pack(self, trained: Trained) -> dict[str, Any]:
@@ -231,9 +238,13 @@ class Serac(TrainedOnce):
         made = Trained(Metric(**tree["metric"]), tree["counterfactual"])
         return replicate(made, lm.mesh)
 
-    def reading(self, lm: Transformer) -> Reading:
-        """Where the classifier reads a text."""
-        deepest = (lm.config.n_layers - 1,)
+    def reader(self, lm: Transformer) -> Transformer:
+        """The model whose states the classifier reads."""
+        return lm if self.encoder is None else _loaded(self.encoder, lm.mesh)
+
+    def reading(self, reader: Transformer) -> Reading:
+        """Where the classifier reads a text in that model."""
+        deepest = (reader.config.n_layers - 1,)
         return Reading(
             deepest if self.last is None else self.last, (0,) if self.mean is None else self.mean
         )
@@ -283,13 +294,13 @@ class Serac(TrainedOnce):
         return dataclasses.replace(config, n_layers=depth)
 
 
-def _tokens(lm: Transformer, facts: Sequence[Fact], some: int = 100) -> float:
-    """About how many tokens an edit has with a question behind it."""
-    texts = [edit_text(fact.question, fact.target) for fact in facts[:some]]
-    return 2 * float(np.mean([len(lm.tokenizer.encode(text)) for text in texts]))
-
-
 @functools.cache
 def _config_of(model: str) -> ModelConfig:
     """Of a model by its directory or hub id, which is looked up once."""
     return load_config(resolve(model))
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(model: str, mesh: Mesh) -> Transformer:
+    """An encoder, kept as long as it is the last one."""
+    return load_model(model, "float32", mesh)

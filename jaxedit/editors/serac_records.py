@@ -87,6 +87,12 @@ def edit_text(question: str, target: str) -> str:
     return f"{question} {target}"
 
 
+def tokens_read(lm: Transformer, facts: Sequence[Fact], some: int = 100) -> float:
+    """About how many tokens an edit has with a question behind it."""
+    texts = [edit_text(fact.question, fact.target) for fact in facts[:some]]
+    return 2 * float(np.mean([len(lm.tokenizer.encode(text)) for text in texts]))
+
+
 def records(
     lm: Transformer,
     facts: Sequence[Fact],

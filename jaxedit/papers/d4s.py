@@ -39,13 +39,13 @@ DATA = {
     },
 }
 EDITS = {  # the paper's number of edits -> ours
-    TINY: {1: 1, 100: 30, 500: 150, 1000: 300},
+    TINY: {1: 1, 100: 20, 500: 100, 1000: 200},
     PAPER: {1: 1, 100: 100, 500: 500, 1000: 1000},
 }
-LONG = {TINY: 300, PAPER: 10_000}  # figure 6 and Table 4
-SHORT = {TINY: 100, PAPER: 1000}  # Table 3
-OTHERS = {TINY: 100, PAPER: 2000}  # figure 2
-QUESTIONS = {TINY: 100, PAPER: 4000}  # figure 3
+LONG = {TINY: 200, PAPER: 10_000}  # figure 6 and Table 4
+SHORT = {TINY: 60, PAPER: 1000}  # Table 3
+OTHERS = {TINY: 60, PAPER: 2000}  # figure 2
+QUESTIONS = {TINY: 60, PAPER: 4000}  # figure 3
 STEPS = 10  # evaluations along a sequence
 TASKS = {
     TINY: ("world",),

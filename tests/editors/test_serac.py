@@ -1,6 +1,7 @@
 """SERAC: scopes by hand, the two losses against what they say, a cache that is all an edit is."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from jaxedit.editors.serac import Cached, Serac
 from jaxedit.editors.serac_losses import Trained
 from jaxedit.editors.serac_records import draw, edit_text, key_text, records
 from jaxedit.errors import UserError
+from jaxedit.models.loading import save_hf
 from jaxedit.models.transformer import Transformer
 from tests.tiny import tiny_facts, tiny_model
 
@@ -153,6 +155,20 @@ def test_what_records_say_is_inside_and_outside():
     one = draw(made, np.array([0]), np.arange(3), np.random.default_rng(0), 2)
     assert one.inside_apart.tolist() == [[False, True, True]]
     assert one.outside_apart[0, 1 + one.keys[1:].tolist().index(1)] == np.False_
+
+
+def test_the_classifier_may_read_another_models_states(tmp_path: Path):
+    """The encoder is one of two blocks and other numbers; who answers stays the base model."""
+    lm, facts = tiny_model(n_layers=1), tiny_facts(3)
+    save_hf(tiny_model(n_layers=2, d_ff=32), tmp_path)
+    editor = dataclasses.replace(serac(), encoder=str(tmp_path))
+    read = editor.reader(lm)
+    assert read.config.d_ff == 32 and editor.reading(read) == Reading((1,), (0,))
+    route: Any = editor.bind(lm, editor.init(lm)).route
+    assert route.lm is read and editor.bind(lm, editor.init(lm)).base is lm
+    mine, theirs = (e.prepare(lm, facts).keys for e in (serac(), editor))
+    assert mine.shape == theirs.shape and not np.allclose(mine, theirs)
+    assert "encoder" in editor.trained_by() and "encoder" not in serac().trained_by()
 
 
 def test_what_cannot_be_is_refused():
