@@ -22,12 +22,17 @@ def environment(devices: int, **more: str) -> dict[str, str]:
 
 
 def start(
-    arguments: Sequence[str], *, processes: int = 1, devices: int = 2, port: int | None = None
+    arguments: Sequence[str],
+    *,
+    processes: int = 1,
+    devices: int = 2,
+    port: int | None = None,
+    module: str = "run",
 ) -> list[subprocess.Popen[str]]:
-    """Starts ``python -m jaxedit.run`` as so many processes with so many devices each."""
+    """Starts an entry point as so many processes with so many devices each."""
     port = port or free_port()
     together = [f"--coordinator=localhost:{port}", f"--processes={processes}"]
-    command = [sys.executable, "-m", "jaxedit.run", *arguments]
+    command = [sys.executable, "-m", f"jaxedit.{module}", *arguments]
     return [
         subprocess.Popen(
             command if processes == 1 else [*command, *together, f"--process={number}"],

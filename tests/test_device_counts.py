@@ -15,14 +15,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from jaxedit.config import RunConfig, run_config
+from jaxedit.config import run_config
 from jaxedit.data.fact import Question
 from jaxedit.evaluation import evaluate, find_arm, in_target, of_run, reopen
 from jaxedit.ledger import read_json
 from jaxedit.models.loading import save_hf
 from jaxedit.run import run
+from tests.processes import arguments, finish, start
 from tests.tiny import tiny_model
-from tests.tiny_run import even_facts, raw_config, write_inputs
+from tests.tiny_run import even_facts, raw_config, write_config, write_inputs
 
 FACTS = 4
 MESHES = ((2, 1), (4, 1), (8, 1), (4, 2), (2, 4), (1, 8))
@@ -47,27 +48,27 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def config(inputs: Path, mesh: tuple[int, int], cache: Path) -> RunConfig:
+def raw(inputs: Path, mesh: tuple[int, int], cache: Path) -> dict[str, Any]:
     """The run on a mesh, with statistics and relative spaces in a cache."""
-    raw = raw_config(inputs, mesh=dict(zip(("data", "model"), mesh, strict=True)))
+    made = raw_config(inputs, mesh=dict(zip(("data", "model"), mesh, strict=True)))
     once = {"method": "onceedit", "title": "OnceEdit", "batch": 2, "replay": 0}
-    raw["arms"] = {"d4s": raw["arms"]["d4s"], "onceedit": {**once, "training": TRAINING}}
+    made["arms"] = {"d4s": made["arms"]["d4s"], "onceedit": {**once, "training": TRAINING}}
     # A key of the first layer sees its own token alone, a value of the last one changes no answer:
     # both leave an edit to rounding errors.
-    raw["layers"] = (1,)
-    raw["statistics"]["cache"] = str(cache)
-    raw["ensemble"] = {
+    made["layers"] = (1,)
+    made["statistics"]["cache"] = str(cache)
+    made["ensemble"] = {
         "targets": (str(inputs / "model"),),
         "unrelated": {"source": "jsonl", "path": str(inputs / "others.jsonl")},
         "cache": str(cache),
     }
-    raw["eval"] = {"immediate": False, "max_new_tokens": 4, "generate": ("after_all",)}
-    return run_config(raw)
+    made["eval"] = {"immediate": False, "max_new_tokens": 4, "generate": ("after_all",)}
+    return made
 
 
 def finished(inputs: Path, mesh: tuple[int, int], directory: Path) -> Path:
     """A directory with the whole run in it, and all that it computed in cache/."""
-    run(config(inputs, mesh, directory / "cache"), directory / "run")
+    run(run_config(raw(inputs, mesh, directory / "cache")), directory / "run")
     return directory
 
 
@@ -206,6 +207,28 @@ def test_a_run_begun_on_eight_devices_ends_on_two(
             (workdir / name / path).unlink()
     (workdir / "result.json").unlink()
     shutil.copytree(eight / "cache", tmp_path / "cache")
-    run(config(inputs, (2, 1), eight / "cache"), workdir)
+    run(run_config(raw(inputs, (2, 1), eight / "cache")), workdir)
     check(tmp_path, one)
     asked(eight, {"data": 2})
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_device(inputs: Path, one: Path, tmp_path: Path):
+    workdir, output, answered = (tmp_path / name for name in ("run", "scores.json", "raw.jsonl"))
+    config = write_config(inputs, raw(inputs, (4, 1), tmp_path / "cache"))
+    together(arguments(config, workdir))
+    check(tmp_path, one)
+    kept = [f"--workdir={workdir}", "--arm=onceedit"]
+    together([*kept, f"--output={output}", f"--raw={answered}"], "evaluate")
+    [_, arm] = read_json(workdir / "result.json")["arms"]
+    found = read_json(output)["onceedit"]["scores"]
+    assert of_scores(iter(found), iter(arm["after_all"])) < NEAR
+    lines = (workdir / "onceedit/after_all.jsonl").read_text().splitlines()
+    assert len(answered.read_text().splitlines()) == len(lines)  # the first one alone writes
+    together([*kept, "--prompt=Zub QQ was born in", "--mesh.data=2", "--mesh.model=2"], "generate")
+
+
+def together(flags: list[str], module: str = "run") -> None:
+    """Two processes with two devices each, which end well."""
+    ended = finish(start(flags, processes=2, module=module), seconds=600)
+    assert [code for code, _ in ended] == [0, 0], ended
