@@ -8,6 +8,7 @@ from typing import Any
 
 from jaxedit.batches.gpu_work import ANSWER, PROMPT, ROWS, TEXT, Costs, Work
 from jaxedit.config import ArmConfig, EnsembleConfig, RunConfig
+from jaxedit.downstream.tasks import WORLD, known_tasks, names_of
 from jaxedit.ensemble.costs import migration
 
 QUESTIONS: Mapping[str, float] = {  # of a fact, all roles together, by source
@@ -24,6 +25,18 @@ QUESTIONS: Mapping[str, float] = {  # of a fact, all roles together, by source
     "embedded": 18,
 }
 OTHER_QUESTIONS = 6
+TASKS: Mapping[str, tuple[int, int, int]] = {  # items; tokens of an item as it is shown; requests
+    "arc_challenge": (1172, 40, 4),
+    "hellaswag": (10_042, 90, 4),
+    "mmlu": (14_042, 90, 4),
+    "truthfulqa_mc1": (817, 200, 5),
+    "truthfulqa_mc2": (817, 200, 7),
+    "winogrande": (1267, 30, 2),
+    "gsm8k": (1319, 150, 1),
+    "wikitext": (62, 5000, 1),
+    "world": (400, 20, 4),
+}
+WRITTEN = 256  # tokens of a worked answer
 
 
 def questions_of(source: str) -> float:
@@ -47,7 +60,7 @@ def arm_scoring(
         yield from scoring(config, model, "immediate", edits * each, calls, shown)
     if arm.alone:
         return
-    steps = {*range(ev.every or edits, edits, ev.every or edits), *ev.at}
+    steps = {*range(ev.every or edits, edits, ev.every or edits), *ev.at} - {edits}
     along = sum(step for step in steps if step < edits) * each
     yield from scoring(config, model, "checkpoint", along, math.ceil(along / ROWS), shown)
     yield from scoring(
@@ -56,6 +69,22 @@ def arm_scoring(
     if ev.heldout is not None:
         tokens = (2 + len(steps)) * ev.heldout_texts * TEXT
         yield Work("scores", dense=tokens * (model.blocks + model.head))
+    yield from downstream(config, model, 1 + len(steps))
+
+
+def downstream(config: RunConfig, model: Costs, times: int) -> Iterator[Work]:
+    """Downstream tests of a model, so many times: the demonstrations are read for every request."""
+    ev = config.eval
+    for name in names_of(ev.tasks) if ev.tasks else ():
+        items, tokens, requests = TASKS[name]
+        items = min(items, ev.tasks_limit or items)
+        shots = known_tasks()[name].shown(ev.tasks_shots) if name != WORLD else 0
+        read = times * items * requests * (1 + shots) * tokens
+        yield Work("downstream", dense=read * model.blocks)
+        if name != WORLD and known_tasks()[name].generates:
+            moved = times * math.ceil(items / ROWS) * WRITTEN * model.size
+            dense = times * items * WRITTEN * (model.blocks + model.head)
+            yield Work("downstream", dense=dense, moved=moved)
 
 
 def scoring(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
-from jaxedit.batches.gpu_answers import arm_scoring, questions_of, scoring, serving
+from jaxedit.batches.gpu_answers import arm_scoring, downstream, questions_of, scoring, serving
 from jaxedit.batches.gpu_work import PEAK, ROWS, Costs, Work, editing, fitting, statistics
 from jaxedit.config import RunConfig
 from jaxedit.data import catalogue
@@ -78,6 +78,7 @@ def hours(config: RunConfig, shape: ModelConfig, targets: Mapping[str, ModelConf
     work = [Work("start", seconds=START + START_ARM * len(config.arms))]
     work += statistics(config, model, settings)
     work += scoring(config, model, "before", asked, math.ceil(asked / ROWS))
+    work += downstream(config, model, 1)
     for arm, chosen in zip(config.arms, settings, strict=True):
         work += fitting(model, chosen)
         work += editing(config, arm, model, chosen, edits)

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 from jaxedit.batches.batch import Batch, jobs
+from jaxedit.batches.gpu_answers import TASKS
 from jaxedit.batches.gpu_hours import Hours, edits_of, hours
 from jaxedit.batches.gpu_work import WIDE_PEAK, Work
 from jaxedit.batches.needs import need_of, needs
 from jaxedit.cli import load_config
 from jaxedit.config import RunConfig, run_config
+from jaxedit.downstream.tasks import known_tasks
 from jaxedit.preflight import known_shape
 from tests.jobs import raw
 
@@ -78,6 +80,16 @@ def test_ensembles_and_networks_trained_once():
     three = config("configs/onceedit_llama2.py", ensemble__modes=("deepen", "dw", "dw_ee"))
     assert stages(three)["ensembles"] > 2 * found["ensembles"]
     assert stages(config("configs/published.py:mend,gptj"))["training once"] > 1
+
+
+def test_downstream_tests_are_taken_whenever_facts_are_scored():
+    assert set(TASKS) == {*known_tasks(), "world"}
+    tasks = {"eval__tasks": ("mmlu", "gsm8k", "truthfulqa", "world"), "eval__tasks_data": "x"}
+    often = stages(config("configs/d4s_gptj.py", **tasks))["downstream"]  # every 100 of 2,000
+    twice = stages(config("configs/d4s_gptj.py", **tasks, eval__every=None))["downstream"]
+    assert often == pytest.approx(10.5 * twice) and twice > 1
+    few = stages(config("configs/d4s_gptj.py", **tasks, eval__every=None, eval__tasks_limit=100))
+    assert few["downstream"] < twice / 10
 
 
 @pytest.mark.parametrize("what", ["rome,gptj", "alphaedit,llama3", "ft_l,gptj", "wise,llama2"])
