@@ -159,7 +159,7 @@ def test_what_records_say_is_inside_and_outside():
 
 def test_the_classifier_may_read_another_models_states(tmp_path: Path):
     """The encoder is one of two blocks and other numbers; who answers stays the base model."""
-    lm, facts = tiny_model(n_layers=1), tiny_facts(3)
+    lm, facts = base_model(), tiny_facts(3)
     save_hf(tiny_model(n_layers=2, d_ff=32), tmp_path)
     editor = dataclasses.replace(serac(), encoder=str(tmp_path))
     read = editor.reader(lm)
