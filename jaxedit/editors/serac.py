@@ -7,9 +7,9 @@ then an entry of the cache.
 
 Where this is not the published code (EasyEdit's): the classifier reads the base model's own states,
 or those of `encoder`, not a DistilBERT's (`scope`), and the two parts are trained apart
-(`objective`); a question that is edited anew has its entry replaced, where the published argmax goes
-on to find the first; under teacher forcing the scope is read from the prompt alone (`reads`), and
-the key of an edit is its question (`key`).
+(`objective`); a question that is edited anew has its entry replaced, where the published argmax
+goes on to find the first; under teacher forcing the scope is read from the prompt alone (`reads`),
+and the key of an edit is its question (`key`).
 """
 
 from __future__ import annotations
