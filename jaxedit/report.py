@@ -249,7 +249,7 @@ def _cell(score: Mapping[str, Any]) -> dict[str, Any]:
 
 def _settings(arms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     shown = ("method", "layers", "batch", "settings")
-    flat = [_flat({key: arm[key] for key in shown}) for arm in arms]
+    flat = [_flat({key: arm[key] for key in shown} | {"layers": _own_layers(arm)}) for arm in arms]
     names = dict.fromkeys(name for settings in flat for name in settings)
     return [
         {"name": name, "values": [settings.get(name, "–") for settings in flat]} for name in names
