@@ -51,6 +51,7 @@ TASKS = {
     TINY: ("world",),
     PAPER: ("arc_challenge", "hellaswag", "mmlu", "truthfulqa", "winogrande", "gsm8k"),
 }
+TASK_ITEMS = 500  # of each test, at every moment
 TASK_NAMES = {  # as Table 4 calls them -> the task
     TINY: {
         "facts": "world_facts",
@@ -69,7 +70,7 @@ TASK_NAMES = {  # as Table 4 calls them -> the task
     },
 }
 METHODS: Arms = {
-    "ft": {"method": "ft_l", "title": "FT"},
+    "ft": {"method": "ft", "title": "FT"},
     "rome": {"method": "rome", "title": "ROME"},
     "memit": {"method": "memit", "title": "MEMIT"},
     "pmet": {"method": "pmet", "title": "PMET"},
@@ -141,8 +142,9 @@ def sequences(scale: str, seed: int = 0, models: Sequence[str] = ("Llama", "GPT"
             config.eval.immediate = True
             config.eval.every = count // STEPS
             config.eval.generate = ("before", "after_all")
-            config.eval.heldout = "embedded" if scale == TINY else None
-            _tested(config, scale)
+            if scale == TINY:  # figure 6 looks at these very runs
+                config.eval.heldout = "embedded"
+                _tested(config, scale)
             config.checkpoint_every = count // STEPS
             runs |= dict(named(scale, name, config))
             where |= {(model, method): place(scale, name, method) for method in methods}
@@ -239,3 +241,4 @@ def _tested(config: Any, scale: str) -> None:
     config.eval.tasks = TASKS[scale]
     if scale == PAPER:
         config.eval.tasks_data = "data/downstream"
+        config.eval.tasks_limit = TASK_ITEMS
