@@ -14,7 +14,9 @@ from jaxedit.data.fact import Fact
 from jaxedit.data.factworld import SHOWN, World, edits, training_edits
 from jaxedit.editors.mend import PUBLISHED, Mend
 from jaxedit.editors.meta_training import MetaTraining
+from jaxedit.editors.settings import Settings, settings_for, write_settings
 from jaxedit.editors.trained import fitted
+from jaxedit.editors.values import ValueSettings
 from jaxedit.errors import UserError
 from jaxedit.experiment import Experiment, Resources, open_experiment, open_resources
 from jaxedit.training_records import training_records
@@ -127,6 +129,16 @@ def test_runs_that_train_nothing_keep_their_names(inputs: Path):
     other = run_config(raw_config(inputs, fit={"limit": 5}))
     assert plain.hash == run_config(raw_config(inputs, fit={"source": "embedded"})).hash
     assert plain.hash != other.hash
+
+
+def test_a_network_is_not_trained_with_settings_of_models_of_another_size(tmp_path: Path):
+    """A model that brings settings, but none of MEND."""
+    write_settings(tmp_path, Settings((1,), 100.0, ValueSettings(), {"malmen": SMALL}))
+    config = tiny_model().config
+    assert settings_for(config, str(tmp_path), "malmen")["rank"] == 2
+    assert settings_for(config, str(tmp_path), "memit")["layers"] == (1,)
+    with pytest.raises(UserError, match=r"no settings of mend, .* rank= and training="):
+        settings_for(config, str(tmp_path), "mend")
 
 
 def test_the_worlds_training_edits_are_never_shown():

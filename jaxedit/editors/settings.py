@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxedit.editors import EDITORS
+from jaxedit.editors.hyper_editor import HyperEditor
 from jaxedit.editors.published import PUBLISHED, SHAPES
 from jaxedit.editors.values import ValueSettings
 from jaxedit.errors import UserError
@@ -64,10 +65,16 @@ def settings_for(config: ModelConfig, name: str, method: str) -> dict[str, Any]:
       method: a name in `EDITORS`.
 
     Raises:
-      UserError: there are neither; the message says what to pass.
+      UserError: there are neither, or none of a method that trains a network to the model's
+        measure; the message says what to pass.
     """
     own = read_settings(name)
     if own is not None:
+        if issubclass(EDITORS[method], HyperEditor) and method not in own.methods:
+            raise UserError(
+                f"{name} brings no settings of {method}, and those published train a network for "
+                "a model of billions of parameters; pass layers=, rank= and training="
+            )
         return own.of(method)
     shape = (config.hf_type, config.d_model, config.n_layers, config.vocab_size)
     model = SHAPES.get(shape, "")
