@@ -72,6 +72,14 @@ BASELINES: Arms = {
     "defer": {"method": "defer", "title": "DEFER"},
     "wise": {"method": "wise", "title": "WISE"},
 }
+BORROWED = {  # nothing is published for FT-L on Llama-2: FT's layer there, Mistral's bound
+    (PAPER, "Llama2-7B", "ft_l"): {
+        "layers": (21,),
+        "steps": 25,
+        "learning_rate": 5e-4,
+        "norm_constraint": 5e-5,
+    }
+}
 AT_ONCE = ("ft_l", "mend", "memit")  # EasyEdit edits the others one by one
 GROUPS = {
     "at once": AT_ONCE,
@@ -111,7 +119,11 @@ def baselines(
         for model, path in MODELS[scale].items():
             for group, members in GROUPS.items():
                 some = {
-                    name: {**BASELINES[name], "batch": COUNT[scale] if name in AT_ONCE else 1}
+                    name: {
+                        **BASELINES[name],
+                        **BORROWED.get((scale, model, name), {}),
+                        "batch": COUNT[scale] if name in AT_ONCE else 1,
+                    }
                     for name in members
                     if methods is None or name in methods
                 }
