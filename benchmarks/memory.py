@@ -8,7 +8,8 @@ edit and processor seconds, which other programs disturb least, are medians afte
 edits, which compile. Kept is what a checkpoint holds after all edits, and how much of it
 each edit since the first third added. Asking is teacher forcing and generation of the same
 questions, as a ratio to the unedited model's, each warm; retrieval and IKE put the nearest fact
-before every question. MEND, MALMEN and SERAC are trained first, if the cache does not hold them.
+before every question. MEND, MALMEN and SERAC are trained first, on the records of runs/memory.py,
+if the cache does not hold what came of them.
 """
 
 import functools
@@ -24,14 +25,17 @@ from absl import app, flags
 
 from jaxedit import api
 from jaxedit.data.datasets import load_facts
+from jaxedit.data.disjoint import disjoint
 from jaxedit.data.fact import Fact
+from jaxedit.data.factworld import World, training_edits
 
 METHODS = flags.DEFINE_list(
     "methods",
     ["grace", "defer", "wise", "serac", "mend", "malmen", "retrieval", "ike", "memit", "ft_m"],
     "",
 )
-EDITS = flags.DEFINE_integer("edits", 30, "facts, one after another", lower_bound=10)
+SHOWN = 300  # facts of runs/memory.py
+EDITS = flags.DEFINE_integer("edits", 30, "facts, one after another", 10, SHOWN)
 REPEATS = flags.DEFINE_integer("repeats", 3, "of asking", lower_bound=1)
 SETTINGS = {"retrieval": {"threshold": None}, "ike": {"threshold": None, "shown": 0}}
 COLD = 3  # edits that compile
@@ -80,12 +84,13 @@ class Edits(NamedTuple):
     kept: int
 
 
-def one_by_one(lm: Any, method: str, facts: list[Fact]) -> Edits:
+def one_by_one(lm: Any, method: str, facts: list[Fact], records: tuple[Fact, ...]) -> Edits:
     clocks, cpus, edited = [], [], None
     for fact in facts:
         if edited is None:
             own = SETTINGS.get(method, {})
-            call = functools.partial(api.edit, lm, [fact], method, corpus="embedded", **own)
+            own = {**own, "corpus": "embedded", "records": records}
+            call = functools.partial(api.edit, lm, [fact], method, **own)
         else:
             call = functools.partial(edited.edit, [fact])
         clock, cpu, edited = seconds(call)
@@ -96,7 +101,8 @@ def one_by_one(lm: Any, method: str, facts: list[Fact]) -> Edits:
 
 
 def main(_: list[str]) -> None:
-    facts = load_facts("embedded:gptj", limit=EDITS.value, seed=1).facts
+    shown = load_facts("embedded:gptj", limit=SHOWN, seed=1).facts
+    facts, records = shown[: EDITS.value], disjoint(training_edits(World()), shown)
     lm = api.load("embedded:gptj")
     plain = asking(lm, facts)
     cores = len(os.sched_getaffinity(0))
@@ -116,8 +122,8 @@ def main(_: list[str]) -> None:
     ]
     print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
     for method in METHODS.value:
-        few = one_by_one(lm, method, facts[: len(facts) // 3])
-        made = one_by_one(lm, method, facts)
+        few = one_by_one(lm, method, facts[: len(facts) // 3], records)
+        made = one_by_one(lm, method, facts, records)
         asked = asking(made.edited, facts)
         growth = (made.kept - few.kept) / (len(facts) - len(facts) // 3)
         cells = [
