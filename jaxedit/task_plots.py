@@ -63,12 +63,13 @@ def _shares(arm: Arm, curves: Mapping[str, Points], names: Sequence[str]) -> str
             style: Any = {"linestyle": DASHES[i // len(COLOURS) % len(DASHES)], "marker": "o"}
             label = name.removeprefix(WORLD).replace("_", " ")
             axes.plot(edits, values, color=colour, ms=3, label=label, **style)
-        chances = {score["chance"] for name in names for _, score in curves.get(name, [])}
-        for chance in sorted(chances - {None}):
-            axes.axhline(100 * chance, color=INK, linewidth=0.6, linestyle=(0, (6, 4)))
+        known = [score["chance"] for name in names for _, score in curves.get(name, [])]
+        for chance in sorted({round(100 * one) for one in known if one is not None}):
+            axes.axhline(chance, color=INK, linewidth=0.6, linestyle=(0, (6, 4)))
         axes.set(title=arm["title"], xlabel="edits", ylabel="items right, %", ylim=(-3, 103))
         axes.set(xlim=(0, None))
-        axes.legend(loc="lower left", fontsize=6.5, ncols=2, handlelength=1.4, columnspacing=0.8)
+        below: Any = {"loc": "upper center", "bbox_to_anchor": (0.45, -0.2), "ncols": 3}
+        axes.legend(**below, fontsize=7, handlelength=1.4, columnspacing=0.8)
 
     return svg(f"tasks-{arm['name']}", draw)
 
