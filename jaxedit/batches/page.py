@@ -101,7 +101,7 @@ def _section(name: str, batch: Batch, out: Path) -> dict[str, Any]:
         "name": name,
         "title": batch.title,
         "about": batch.about,
-        "tables": tables or [_plain(all_jobs)],
+        "tables": tables if tables or batch.figures else [_plain(all_jobs)],
         "pictures": [picture for picture in drawn if picture is not None],
         "claims": [
             {
@@ -156,7 +156,7 @@ def _cell(cell: Cell, unit: str) -> dict[str, Any]:
         return shown
     share = unit == "%" and ours.share
     return shown | {
-        "ours": _number(100 * ours.value if share else ours.value, share),
+        "ours": _number(100 * ours.value if share else ours.value, share, cell.paper is None),
         "range": _range(ours, share),
         "difference": _difference(ours, cell.paper, unit),
     }
@@ -179,11 +179,12 @@ def _range(ours: Value, share: bool) -> str | None:
     return f"{low} to {high}{seeds}"
 
 
-def _number(value: float, share: bool) -> str:
+def _number(value: float, share: bool, alone: bool = False) -> str:
+    """Beside a printed number with as many digits as that may have."""
     if share:
         return f"{value:.1f}"
     whole = math.isfinite(value) and value == int(value) and abs(value) >= 100
-    return f"{value:,.0f}" if whole else f"{value:.5g}"
+    return f"{value:,.0f}" if whole else f"{value:.4g}" if alone else f"{value:.5g}"
 
 
 def _plain(all_jobs: Sequence[Job]) -> dict[str, Any]:

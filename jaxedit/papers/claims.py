@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from jaxedit.papers.readers import Found, Reader, Value, Where
 
 HOLDS, FAILS, PARTLY, OPEN = "holds", "does not hold", "holds in part", "not decided yet"
+AGAINST = " against "  # between two numbers that are compared
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,10 @@ def above(greater: Named, less: Named, by: float = 0.0) -> Callable[[Found], Ver
 
     def test(found: Found) -> Verdict:
         left, right = greater.read(found), less.read(found)
+        said = f"{_told(greater, left)}{AGAINST}{_told(less, right)}"
         if left is None or right is None:
-            return Verdict(OPEN, f"{_told(greater, left)}, {_told(less, right)}")
-        word = HOLDS if left.value - right.value > by else FAILS
-        return Verdict(word, f"{_told(greater, left)}, {_told(less, right)}")
+            return Verdict(OPEN, said)
+        return Verdict(HOLDS if left.value - right.value > by else FAILS, said)
 
     return test
 
@@ -84,7 +85,7 @@ def every(*tests: Callable[[Found], Verdict]) -> Callable[[Found], Verdict]:
 
     def test(found: Found) -> Verdict:
         verdicts = [one(found) for one in tests]
-        return Verdict(overall([v.word for v in verdicts]), "; ".join(v.numbers for v in verdicts))
+        return Verdict(overall([v.word for v in verdicts]), joined([v.numbers for v in verdicts]))
 
     return test
 
@@ -95,6 +96,17 @@ def overall(words: Sequence[str]) -> str:
     if len(kinds) == 1:
         return kinds.pop()
     return OPEN if OPEN in kinds else PARTLY
+
+
+def joined(said: Sequence[str]) -> str:
+    """What was compared, a number that is compared with several told once, and nothing twice."""
+    groups: dict[str, list[str]] = {}
+    for part in "; ".join(said).split("; "):
+        left, between, right = part.partition(AGAINST)
+        others = groups.setdefault(left, [])
+        if between and right not in others:
+            others.append(right)
+    return "; ".join(left + AGAINST * bool(o) + ", ".join(o) for left, o in groups.items())
 
 
 def _bounded(number: Named, right: Callable[[float], bool]) -> Callable[[Found], Verdict]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,6 +26,7 @@ Point = tuple[float, Value]
 Points = Callable[[Found], Sequence[Point]]
 Kind = Literal["curves", "dots", "scatter", "bars"]
 PERCENT = (-3, 103)
+FEW = 2  # names that fit into the axes
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,17 @@ def _panel(axes: Axes, panel: Panel, drawn: Sequence[tuple[Series, Sequence[Poin
         axes.set_xticks(range(len(panel.groups)), panel.groups)
     elif panel.kind != "scatter":
         axes.set(xlim=(0, None))
-    axes.legend(loc="best", fontsize="small")
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
+    """Among the curves where there are few, else under them: it would hide what it names."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(labels) <= FEW:
+        axes.legend(loc="best", fontsize="small")
+        return
+    small: Any = {"fontsize": 7, "handlelength": 1.6, "columnspacing": 1, "labelspacing": 0.3}
+    axes.figure.legend(handles, labels, loc="outside lower center", ncols=3, **small)
 
 
 def _add(known: dict[float, list[Value]], x: float, value: Value | None) -> None:

@@ -233,7 +233,7 @@ def growth(arm: Arm, edits: int | None = None) -> float | None:
     None where there are no such layers, or where a weight is no longer a number.
     """
     records = [r for r in arm["norms"] if edits is None or r["step"] <= edits]
-    if len(records) < 2:
+    if len(records) < (1 if edits == 0 else 2):
         return None
     first, last = records[0]["layers"], records[-1]["layers"]
     pairs = [(first[name]["l1"], last[name]["l1"]) for name in first if first[name]["l1"]]
