@@ -50,19 +50,25 @@ def needs(work_list: Sequence[Job]) -> list[str]:
     rows: list[Sequence[str]] = [HEADS]
     found = []
     for job in asked:
-        arms = str(len(job.config.arms))
+        name, arms = _named(job), str(len(job.config.arms))
         try:
             need = need_of(job.config)
         except UserError as error:
-            rows.append([job.label, arms, *["-"] * 4, str(error)])
+            rows.append([name, arms, *["-"] * 4, str(error)])
             continue
         hours = need.gpu_hours * (job.state() != DONE)
         found.append(need._replace(gpu_hours=hours))
         devices = str(need.devices or f"over {SPLITS[-1]}")
         memory = f"{need.memory / GIB:.0f} GiB"
         note = "done" if job.state() == DONE else need.note
-        rows.append([job.label, arms, f"{need.facts:,}", memory, devices, f"{hours:.1f}", note])
+        rows.append([name, arms, f"{need.facts:,}", memory, devices, f"{hours:.1f}", note])
     return ["", *_aligned(rows), *_sums(len(asked), found), ""]
+
+
+def _named(job: Job) -> str:
+    """By its first name; the list above has more."""
+    more = len(job.names) - 1
+    return f"{job.names[0]} (+{more})" if more else job.names[0]
 
 
 def need_of(config: RunConfig) -> Need:
