@@ -30,7 +30,7 @@ GPUS = "CUDA_VISIBLE_DEVICES"
 NODE_GPUS = "SLURM_GPUS_ON_NODE"  # of all the step's tasks there
 PORTS = range(61_440, 65_536)  # above those that systems give to whoever asks for any
 SECONDS = 300  # that processes wait for each other at the start
-LEAVE_SECONDS = 10  # and at an end that is none
+LEAVE_SECONDS = 30  # and at an end that is none
 
 
 @dataclass(frozen=True)

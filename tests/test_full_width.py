@@ -1,5 +1,9 @@
-"""GPT-J-6B at full width: loading, editing and evaluation traced from shapes, no weights needed."""
+"""GPT-J-6B at full width: loading, editing and evaluation traced from shapes, no weights needed.
 
+Of the layers, which are alike, as many as it takes for some to stand above the edited ones.
+"""
+
+import dataclasses
 import functools
 from typing import Any
 
@@ -23,7 +27,8 @@ from jaxedit.models.generate import _decode, _Setting
 from jaxedit.models.packed import Batch
 from jaxedit.models.scoring import _score
 
-CONFIG = read_config(ARCHITECTURES["EleutherAI/gpt-j-6b"])
+WHOLE = read_config(ARCHITECTURES["EleutherAI/gpt-j-6b"])
+CONFIG = dataclasses.replace(WHOLE, n_layers=11)
 LAYERS = PUBLISHED["memit"][GPT_J]["layers"]
 D, V = CONFIG.d_model, CONFIG.d_ff
 
@@ -41,8 +46,8 @@ def params() -> Any:
     return shapes
 
 
-def test_load(params: Any):
-    stored = weights(CONFIG)
+def test_load():
+    stored, params = weights(WHOLE), param_shapes(WHOLE, jnp.bfloat16)
     assert len(stored) == len(jax.tree.leaves(params))
     total = sum(leaf.size for leaf in jax.tree.leaves(params))
     assert total == 6_050_882_784  # EleutherAI/gpt-j-6b

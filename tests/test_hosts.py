@@ -173,7 +173,7 @@ def test_what_two_processes_began_one_ends(inputs: Path, tmp_path: Path):
     begun = time.monotonic()
     together[1].send_signal(signal.SIGKILL)
     (code, _), _ = finish(together)
-    assert code != 0 and time.monotonic() - begun < 150  # it does not wait for ever
+    assert code != 0 and time.monotonic() - begun < 240  # it does not wait for ever
     assert not (workdir / "result.json").exists()
     [(code, said)] = finish(start(arguments(config, workdir), devices=1))
     assert code == 0 and "D4S: going on from the checkpoint at 2 edits" in said, said

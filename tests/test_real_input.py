@@ -25,7 +25,7 @@ def small(source: str, limit: int, cache: Path) -> dict:
     raw["model"] = str(GOLDEN / "locate_then_edit/data/tiny-gpt-j")
     raw["layers"] = (2, 3, 4)
     raw["facts"] |= {"source": source, "path": str(SHARED / FILES[source]), "limit": limit}
-    raw["statistics"]["cache"] = str(cache)
+    raw["statistics"] |= {"cache": str(cache), "tokens": 2000}
     raw["mesh"]["data"] = 1
     return raw
 
@@ -66,7 +66,7 @@ def test_the_start_of_the_quickstart(tmp_path: Path):
     raw["facts"]["limit"] = 3
     raw["eval"]["generate"] = ()
     raw["arms"] = {name: raw["arms"][name] for name in ("memit", "d4s")}
-    raw["statistics"]["cache"] = str(tmp_path / "cache")
+    raw["statistics"] |= {"cache": str(tmp_path / "cache"), "tokens": 5000}
     raw["mesh"]["data"] = 1
     run(run_config(raw), tmp_path / "run")
     result = read_json(tmp_path / "run/result.json")

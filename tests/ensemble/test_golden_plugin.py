@@ -93,6 +93,12 @@ def test_the_gate_is_read_from_the_bare_prompt():
         arrays = dict(stored)
     ids, last = arrays["input_ids"], arrays["prompt_lengths"] - 1
     mask = np.arange(ids.shape[1]) <= last[:, None]
-    hidden = last_hidden(plug.lm.config, plug.lm.params, Prompts(ids, mask, last))
-    logit = gate_logit(plug.lm.config, plug.lm.params, plug.gate, hidden)
+    config = plug.lm.config
+
+    @jax.jit
+    def read(params: Any) -> jax.Array:
+        hidden = last_hidden(config, params, Prompts(ids, mask, last))
+        return gate_logit(config, params, plug.gate, hidden)
+
+    logit = read(plug.lm.params)
     np.testing.assert_allclose(logit, arrays["A1/logit_w"], rtol=RTOL)

@@ -10,6 +10,7 @@ import pytest
 from jaxedit.data.datasets import load_facts
 from jaxedit.metrics import Setting, answer, heldout_perplexity, questions, scores
 from jaxedit.models import load_model
+from jaxedit.sharding import make_mesh
 
 SHARED = os.environ.get("JAXEDIT_SHARED")
 pytestmark = pytest.mark.skipif(not SHARED, reason="the small model needs JAXEDIT_SHARED")
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.skipif(not SHARED, reason="the small model needs JAXEDI
 
 @pytest.fixture(scope="module")
 def lm():
-    return load_model(Path(SHARED or "", "models", "stories260K"))
+    return load_model(Path(SHARED or "", "models", "stories260K"), mesh=make_mesh(1))
 
 
 def test_raw_answers_and_scores_of_real_records(lm):

@@ -58,12 +58,17 @@ def turned(lm: Transformer, prompts: list[list[int]]) -> Transformer:
     axis = np.random.default_rng(0).standard_normal(lm.config.d_ff).astype(np.float32)
     ids, mask = pad_batch(prompts, pad_id=0, side="right", length=16)
     ids, mask = jnp.asarray(ids), jnp.asarray(mask)
-    (keys,) = forward(lm.config, lm.params, ids, mask, taps=[Tap(1, "mlp.down.in")]).taps
+    (keys,) = _keys(lm.config, lm.params, ids, mask)
     along = np.asarray(keys @ axis)
     level = np.median(
         [row[: len(prompt)].mean() for row, prompt in zip(along, prompts, strict=True)]
     )
     return lm.with_adapters({PLACE: Turned(jnp.asarray(axis), jnp.float32(level))})
+
+
+@jax.jit(static_argnums=0)
+def _keys(config, params, ids, mask):
+    return forward(config, params, ids, mask, taps=[Tap(1, "mlp.down.in")]).taps
 
 
 @jax.jit(static_argnums=0)
