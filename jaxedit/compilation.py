@@ -7,6 +7,7 @@ compiled, another one how long it took, and at the end how much there was of eit
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import platform
 import threading
@@ -28,7 +29,7 @@ FOUND = "/jax/compilation_cache/cache_hits"
 NAMED = "/jaxedit/program"  # our own: what the program is of that is traced now
 MOST = 4 * 1024**3  # bytes of programs; those not used for longest go first
 LONG = 5.0  # seconds of a compilation that is worth a line
-LISTED = 3  # programs that took longest, by name
+LISTED = 3  # programs that took longest; the largest shapes of one
 UNNAMED = "jit(_fun)"  # what pmap calls every program
 CPU = Path("/proc/cpuinfo")
 
@@ -72,7 +73,7 @@ class Programs:
             self._compiling.cancel()
             self._compiling = None
         if event == LOWERED:
-            self._compiling = threading.Timer(LONG, logging.info, ("compiling %s ...", whole))
+            self._compiling = threading.Timer(LONG, _say, (whole,))
             self._compiling.daemon = True
             self._compiling.start()
             return
@@ -90,6 +91,11 @@ class Programs:
         return plain, plain
 
 
+def _say(what: str) -> None:
+    """Says so from a place of ours: others' lines are not shown."""
+    logging.info("compiling %s ...", what)
+
+
 def naming(fn: Any, rows: Any) -> None:
     """Says what a program is of, while it is traced; no more is known to those that listen.
 
@@ -97,8 +103,8 @@ def naming(fn: Any, rows: Any) -> None:
         fn: the function.
         rows: its batch, of which one device has so many rows.
     """
-    largest = max(jax.tree.leaves(rows), key=lambda x: x.size)
-    shape = " x ".join(map(str, largest.shape))
+    shapes = sorted({leaf.shape for leaf in jax.tree.leaves(rows)}, key=lambda x: -math.prod(x))
+    shape = ", ".join(" x ".join(map(str, dims)) for dims in shapes[:LISTED])
     jax.monitoring.record_event(NAMED, name=fn.__name__.strip("_"), shape=shape)
 
 

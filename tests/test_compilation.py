@@ -90,8 +90,9 @@ def test_a_long_compilation_is_told_of_while_it_lasts(monkeypatch: pytest.Monkey
     monkeypatch.setattr("jaxedit.compilation.threading.Timer", Clock)
     programs = Programs()
     monkeypatch.setattr(jax.monitoring, "record_event", programs.happened)
+    rows = np.zeros((8, 3)), np.zeros(8)
     for name, seconds in (("jit(add)", 0.1), ("jit(_fun)", 7.0), ("jit(_score)", 0.1)):
-        data_parallel(_score, make_mesh(2), chunk=4)(1.0, np.zeros((8, 3)))  # is traced once
+        data_parallel(_score, make_mesh(2), chunk=4)(1.0, rows)  # is traced once
         programs.timed(LOWERED, 0.1, fun_name=name)
         [clock] = Clock.made
         assert clock.runs
@@ -100,10 +101,10 @@ def test_a_long_compilation_is_told_of_while_it_lasts(monkeypatch: pytest.Monkey
         programs.timed(COMPILED, seconds, fun_name=name)
         assert not clock.runs
         Clock.made.clear()
-    whole = "score of 4 x 3 on a device"
+    whole = "score of 4 x 3, 4 on a device"
     assert said == [f"compiling {whole} ...", f"compiled {whole} in 7 s"]
     assert programs.seconds == {"add": 0.1, "score": 7.1} and programs.asked == 3
 
 
 def _score(params: Any, batch: Any) -> Any:
-    return batch + params
+    return batch[0] + params
