@@ -7,7 +7,12 @@ It is there to be edited once and to help other models out, so it must know the 
 
 from ml_collections import ConfigDict
 
-from jaxedit.data.factworld.editing import codebook_settings, method_settings, plug_in_settings
+from jaxedit.data.factworld.editing import (
+    codebook_settings,
+    hyper_settings,
+    method_settings,
+    plug_in_settings,
+)
 
 
 def get_config() -> ConfigDict:
@@ -64,6 +69,7 @@ def get_config() -> ConfigDict:
         "methods": {
             **method_settings(layer=1),
             **codebook_settings(grace=3, defer=3),
+            **hyper_settings("mlp.gate", "mlp.up", "mlp.down", mend=(1, 2, 3), malmen=(2, 3, 4)),
             "onceedit": {"training": plug_in_settings()},
         },
     }

@@ -26,17 +26,25 @@ def method_settings(layer: int) -> dict[str, dict[str, Any]]:
     }
 
 
-def hyper_settings(*modules: str) -> dict[str, dict[str, Any]]:
-    """How MEND and MALMEN train and edit models of eight blocks; see their editors.
+def hyper_settings(
+    *modules: str,
+    mend: tuple[int, ...] = (3, 4, 5),
+    malmen: tuple[int, ...] = (5, 6, 7),
+) -> dict[str, dict[str, Any]]:
+    """How MEND and MALMEN train and edit; see their editors. The default layers are for 8 blocks.
 
     Chosen for the GPT-J model on the tuning pool. There MEND's single edits, and ten in sequence or
     in one batch, reach nine tokens in ten and more, in other words too; a hundred leave nothing of
     the model, either way. MALMEN keeps nine in ten of a hundred in one batch, and three quarters
     where they come ten by ten. The Llama model takes MEND less well: eight in ten, singly or ten in
-    one batch, and nothing of ten in sequence.
+    one batch, and nothing of ten in sequence. The plug-in keeps seven in ten, singly, ten in
+    sequence or ten in one batch; of a hundred MALMEN keeps three quarters in one batch there, and
+    half where they come ten by ten.
 
     Args:
         modules: the linears of the MLP, which MEND edits.
+        mend: layers that it edits.
+        malmen: layers that MALMEN edits.
     """
     training = {
         "learning_rate": 1e-4,
@@ -45,22 +53,22 @@ def hyper_settings(*modules: str) -> dict[str, dict[str, Any]]:
         "validation": 0.05,
     }
     shared = {"rank": 96, "remat": False}
-    mend = {
+    of_mend = {
         **shared,
-        "layers": [3, 4, 5],
+        "layers": list(mend),
         "modules": list(modules),
         "rate": -1e-3,
         "edit_weight": 1.0,
         "training": {**training, "steps": 600, "batch": 4, "accumulate": 1},
     }
-    malmen = {
+    of_malmen = {
         **shared,
-        "layers": [5, 6, 7],
+        "layers": list(malmen),
         "rate": 3e-3,
         "rates_learning_rate": 3e-4,
         "training": {**training, "steps": 200, "batch": 16, "clip": 1.0},
     }
-    return {"mend": mend, "malmen": malmen}
+    return {"mend": of_mend, "malmen": of_malmen}
 
 
 def plug_in_settings() -> dict[str, Any]:
