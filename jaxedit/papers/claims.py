@@ -104,7 +104,7 @@ def joined(said: Sequence[str]) -> str:
     for part in "; ".join(said).split("; "):
         left, between, right = part.partition(AGAINST)
         others = groups.setdefault(left, [])
-        if between and right not in others:
+        if between and right not in (*others, ", ".join(others)):
             others.append(right)
     return "; ".join(left + AGAINST * bool(o) + ", ".join(o) for left, o in groups.items())
 
