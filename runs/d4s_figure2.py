@@ -11,11 +11,11 @@ for zsRE, ELKEN and 20Q; free text (CKD) has no counterpart there.
 
 from jaxedit.batches.batch import Batch
 from jaxedit.papers import d4s
-from jaxedit.papers.claims import Claim, above, at, every, most
+from jaxedit.papers.claims import Claim, above, at, every
 from jaxedit.papers.figures import Figure, Panel, Series, tasks
 from jaxedit.papers.readers import average, task
 
-SMALL_LOSS = 0.05
+SMALL_LOSS, GREAT_LOSS = 0.05, 0.2
 
 
 def get_batch(scale: str = "tiny", seed: int = 0) -> Batch:
@@ -61,9 +61,9 @@ def get_batch(scale: str = "tiny", seed: int = 0) -> Batch:
         ),
         claims=(
             Claim(
-                "One edit by KN ruins the model (half of the mean of the tests is lost).",
+                "One edit by KN ruins the model (over 20 points of the mean of the tests).",
                 "D4S, section 3.1",
-                every(most(after, 0.5), above(before, after)),
+                above(before, after, by=GREAT_LOSS),
             ),
             Claim(
                 "ROME and MEMIT do no great harm (under 5 points of the mean of the tests).",

@@ -45,7 +45,7 @@ def rows(scale: str, where: dict[tuple[str, str], Where]):
     for edits, ours in list(d4s.EDITS[scale].items())[1:]:
         for model in d4s.MODELS[scale]:
             for title, method in methods.items():
-                keys = {"data": "zsRE", "edits": str(edits), "model": model, "method": title}
+                keys = {"edits": str(edits), "here": str(ours), "model": model, "method": title}
                 yield Row(keys, where[model, method].after(ours))
 
 

@@ -17,7 +17,8 @@ class Row:
 
     Attributes:
         keys: what the paper calls it, such as {"model": "GPT", "method": "ROME"}; also how its
-            printed numbers are found. Rows of ours have keys that the paper has not.
+            printed numbers are found; keys that the paper's table has not are left aside. Rows of
+            ours have values that the paper has not.
         source: the place of our numbers; or a function that gives them by column, where they are
             not scores of one arm; None where there is no counterpart.
         note: why there is none, or what is different.
@@ -107,6 +108,9 @@ def _filled(table: Table, row: Row, found: Found) -> FilledRow:
 def _printed(
     printed: PrintedTable | None, column: str, keys: Mapping[str, str]
 ) -> tuple[float | None, str | None]:
-    if printed is None or not printed.has(column, **keys):
+    if printed is None:
         return None, None
-    return printed.value(column, **keys), printed.note(column, **keys)
+    theirs = {key: value for key, value in keys.items() if key in printed.keys}
+    if not printed.has(column, **theirs):
+        return None, None
+    return printed.value(column, **theirs), printed.note(column, **theirs)
