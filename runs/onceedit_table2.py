@@ -14,12 +14,21 @@ from jaxedit.batches.batch import Batch
 from jaxedit.metrics import easyedit
 from jaxedit.papers import onceedit
 from jaxedit.papers.claims import Claim, above, at, every
+from jaxedit.papers.figures import Figure, Panel, Series, alphas
 from jaxedit.papers.printed import table
 from jaxedit.papers.tables import Row, Table
 
 COLUMNS = onceedit.columns(easyedit.GENERATION)
 MODES = {"DEEPEN": "deepen", "+DW": "dw", "+DW+EE": "dw_ee"}
 WITHOUT_EE = {"DEEPEN": "deepen", "+DW": "dw"}
+KINDS = (
+    "edits",
+    "paraphrases",
+    "neighbours",
+    "unrelated, taught",
+    "unrelated, unseen",
+    "other text",
+)
 REACHING = 2.0
 
 
@@ -41,6 +50,9 @@ def get_batch(scale: str = "tiny", seed: int = 0) -> Batch:
             for (key, _), place in where.items()
             for title, mode in modes.items()
         ]  # fmt: skip
+
+    def place(data: str):
+        return usual.where[f"{data}, {next(iter(onceedit.MODELS[scale]))}", "onceedit"]
 
     def better(column: str, left: str, right: str, by: float = 0.0, made=usual):
         names = dict(zip(MODES.values(), MODES, strict=True))
@@ -70,6 +82,22 @@ def get_batch(scale: str = "tiny", seed: int = 0) -> Batch:
                 table("onceedit", "2"),
                 note="EasyEdit's generation: each of as many greedy tokens as the target has, "
                 f"compared in its place. Search rate .15, or {REACHING:g} where it says so.",
+            ),
+        ),
+        figures=(
+            Figure(
+                "Who answers: alpha by kind of prompt",
+                "Share of the prompts of each kind by the gate's alpha, in bins of a twentieth. "
+                "The gate was taught with the edits and with unrelated questions.",
+                [
+                    Panel(
+                        data,
+                        [Series(kind, alphas(place(data), kind)) for kind in KINDS],
+                        xlabel="alpha",
+                        ylabel="% of prompts",
+                    )
+                    for data in onceedit.DATA[scale]
+                ],
             ),
         ),
         claims=(

@@ -144,6 +144,21 @@ def tasks(where: Where, name: str) -> Points:
     return points
 
 
+def alphas(where: Where, kind: str) -> Points:
+    """The histogram of the gate's alpha on prompts of a kind: shares by the bins' middles."""
+
+    def points(found: Found) -> list[Point]:
+        known: dict[float, list[Value]] = {}
+        for _, arm in found.arms(where):
+            for one in arm.get("alpha", ()):
+                total, bins = sum(one["counts"]), len(one["counts"])
+                for place, count in enumerate(one["counts"] if one["kind"] == kind else ()):
+                    _add(known, (place + 0.5) / bins, Value(count / total, n=total))
+        return _means(known)
+
+    return points
+
+
 def bars(reader: Reader, places: Sequence[Where]) -> Points:
     """One number at several places, a bar each; places that have none leave a gap."""
 
