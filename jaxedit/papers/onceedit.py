@@ -103,7 +103,12 @@ def columns(protocol: str) -> Mapping[str, Reader]:
 
 
 def baselines(
-    scale: str, seed: int = 0, *, prompt: bool = False, methods: Sequence[str] | None = None
+    scale: str,
+    seed: int = 0,
+    *,
+    prompt: bool = False,
+    methods: Sequence[str] | None = None,
+    only: Sequence[str] = ("zsRE", "CounterFact"),
 ) -> Experiment:
     """Table 1's other methods: each edits each model itself.
 
@@ -112,10 +117,12 @@ def baselines(
         seed: draws the facts.
         prompt: whether all is asked and edited inside OnceEdit's prompt (appendix A).
         methods: which; all by default.
+        only: data sets.
     """
     check_scale(scale)
     runs, where = {}, {}
-    for data, source in DATA[scale].items():
+    for data in only:
+        source = DATA[scale][data]
         for model, path in MODELS[scale].items():
             for group, members in GROUPS.items():
                 some = {
