@@ -4,7 +4,8 @@
     python -m jaxedit.report --batch=runs/onceedit_prompts.py --out=out/runs
 
 The paper runs each baseline both ways and prints the better value, without saying which it was;
-here both stand side by side (at the tiny scale zsRE alone). Inside the prompt means that facts are edited and asked in it.
+here both stand side by side (at the tiny scale zsRE alone). Inside the prompt means that facts are
+edited and asked in it.
 """
 
 from dataclasses import replace
