@@ -75,7 +75,9 @@ def gather(batch: Batch, out: Path) -> Found:
     found: dict[str, list[Mapping[str, Any]]] = {}
     for job in jobs(batch, out):
         result = _result(job)
-        for name in job.names if result else ():
+        if result is None:
+            continue
+        for name in job.names:
             first = name.rpartition(SEED)[0] or name
             found.setdefault(first, []).append(result)
     return Found(found)

@@ -1,5 +1,7 @@
 """Points of a figure, and the panels that they are drawn in."""
 
+from typing import Any
+
 import pytest
 
 from jaxedit.papers import figures
@@ -13,7 +15,7 @@ SEEDS = Found({"run": [made.result(made.arm(level=level)) for level in (0.2, 0.6
 EFFICACY = score("efficacy")
 
 
-def plain(points) -> list[tuple[float, float]]:
+def plain(points) -> list[tuple[float, Any]]:
     return [(x, pytest.approx(value.value)) for x, value in points]
 
 

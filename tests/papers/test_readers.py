@@ -107,8 +107,8 @@ def test_downstream_tests_by_their_usual_metric():
 
 def test_seconds_norms_and_perplexities_are_no_shares():
     told = found()
-    readers = [norm_growth, seconds_an_edit, seconds_of_editing]
-    readers.append(unedited("perplexity", reading="per_target"))
+    perplexity = unedited("perplexity", reading="per_target")
+    readers = [norm_growth, seconds_an_edit, seconds_of_editing, perplexity]
     values = [read(told, HERE) for read in readers]
     assert [value(one) for one in values] == [1.75, 0.25, 60.0, 20.0]
     assert not any(one and one.share for one in values)
