@@ -40,7 +40,10 @@ PLUGINS = {
     },
 }
 DATA = {
-    TINY: {"zsRE": Data("embedded-question:gptj"), "CounterFact": Data("embedded:gptj")},
+    TINY: {
+        "zsRE": Data("embedded-question:gptj", unrelated="embedded-question:gptj"),
+        "CounterFact": Data("embedded:gptj"),
+    },
     PAPER: {
         "zsRE": Data("zsre-knowedit", None, ONCEEDIT_ZSRE, "zsre-train-10000"),
         "CounterFact": Data("counterfact-edit", None, ONCEEDIT_COUNTERFACT, "counterfact-train"),
@@ -59,6 +62,7 @@ TRAINING = {  # of the embedded plug-in, for an embedded model that brings none
 }
 PROMPTS = {"zsRE": ONCEEDIT_ZSRE, "CounterFact": ONCEEDIT_COUNTERFACT}
 COUNT = {TINY: 60, PAPER: 1000}
+OTHER_POOL = 2  # of the embedded world's facts: neither for tuning nor for showing
 FEW = {TINY: 30, PAPER: 200}  # Tables 6 and 8
 UNRELATED = {TINY: 120, PAPER: 1000}
 ABLATED = ("deepen", "dw", "dw_zi", "dw_ta", "dw_ee")  # Table 2, and EE's halves apart
@@ -192,6 +196,8 @@ def once(
         config.ensemble.modes = modes
         config.ensemble.unrelated.source = source.unrelated
         config.ensemble.unrelated.limit = UNRELATED[scale]
+        if source.unrelated.startswith("embedded-"):
+            config.ensemble.unrelated.seed = OTHER_POOL
         for name, value in ensemble.items():
             config.ensemble[name] = value
         name = f"{title}: {data}"
