@@ -39,7 +39,8 @@ def hyper_settings(
     where they come ten by ten. The Llama model takes MEND less well: eight in ten, singly or ten in
     one batch, and nothing of ten in sequence. The plug-in keeps seven in ten, singly, ten in
     sequence or ten in one batch; of a hundred MALMEN keeps three quarters in one batch there, and
-    half where they come ten by ten.
+    half where they come ten by ten. The plug-in's shares are of whole targets, the others of their
+    tokens.
 
     Args:
         modules: the linears of the MLP, which MEND edits.
