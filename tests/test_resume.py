@@ -38,7 +38,10 @@ def wait_for(process: subprocess.Popen, happened: Callable[[], bool]) -> None:
 
 
 def finish(process: subprocess.Popen) -> None:
-    output, _ = process.communicate(timeout=300)
+    try:
+        output, _ = process.communicate(timeout=300)
+    finally:
+        process.kill()
     assert process.returncode == 0, output
 
 
