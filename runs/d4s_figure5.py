@@ -83,6 +83,6 @@ def get_batch(scale: str = "tiny", seed: int = 0) -> Batch:
                 "D4S, section 4.2 (after 850 of 1,000)",
                 reached("memit"),
             ),
-            Claim("D4S has one, too, or none.", "not in the paper", reached("d4s")),
+            Claim("D4S has one, too.", "not in the paper", reached("d4s")),
         ),
     )

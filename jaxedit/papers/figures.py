@@ -27,6 +27,7 @@ Points = Callable[[Found], Sequence[Point]]
 Kind = Literal["curves", "dots", "scatter", "bars"]
 PERCENT = (-3, 103)
 FEW = 2  # names that fit into the axes
+MARKED = 40  # points of a curve that are marked; more run into each other
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,15 @@ def _panel(axes: Axes, panel: Panel, drawn: Sequence[tuple[Series, Sequence[Poin
             axes.plot(xs, ys, "o", color=colour, ms=4, alpha=0.8, mew=0, label=series.label)
         else:
             axes.fill_between(xs, low, high, color=colour, alpha=0.13, linewidth=0)
-            axes.plot(xs, ys, color=colour, ls=dash, marker="o", ms=3, label=series.label)
+            axes.plot(
+                xs,
+                ys,
+                color=colour,
+                ls=dash,
+                marker="o" if len(xs) <= MARKED else None,
+                ms=3,
+                label=series.label,
+            )
     axes.set(title=panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
     if panel.percent:
         axes.set(ylim=PERCENT)
