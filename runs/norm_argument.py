@@ -16,7 +16,8 @@ overlap and residuals agree (2 to 13 %). The recorded keys hardly overlap (mean 
 the two are close; with the model's own lambda of 100, where k^T (lambda C)^-1 k is 22 to 24, D4S's
 L1 norm is 1.05 and 1.10 times MEMIT's by equation 12, and 1.08 and 1.13 times that of MEMIT with
 residuals measured on the edited matrix. With 100 times that lambda it is .99 times in both layers,
-with a hundredth of it 2.5 and 1.2 times. What D4S gains, it does not gain by a smaller norm.
+with a hundredth of it 2.5 and 1.2 times. Here, then, D4S's change is not the smaller one for the
+same keys and residuals.
 
     python runs/norm_argument.py --workdir=out/norm_argument
 
