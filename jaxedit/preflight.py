@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.architectures import ARCHITECTURES
+from jaxedit.arm_settings import ONCEEDIT, arm_settings
 from jaxedit.config import ArmConfig, RunConfig
 from jaxedit.editors.settings import fields
 from jaxedit.ensemble.plug_batches import Training
 from jaxedit.errors import UserError
-from jaxedit.experiment import ONCEEDIT, arm_settings, is_plugin
+from jaxedit.experiment import is_plugin
 from jaxedit.models import ModelConfig, param_shapes
 from jaxedit.models.families import read_config, split_axis
 from jaxedit.models.loading import EMBEDDED, load_config, resolve

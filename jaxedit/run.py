@@ -16,12 +16,12 @@ import jax
 from absl import flags, logging
 
 from jaxedit import cli
+from jaxedit.arm_settings import check_settings
 from jaxedit.config import ArmConfig, RunConfig, run_config
 from jaxedit.errors import NotFinite, UserError
 from jaxedit.experiment import (
     Experiment,
     Resources,
-    check_settings,
     open_experiment,
     open_resources,
 )

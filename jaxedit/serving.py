@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxedit import hosts
+from jaxedit.arm_settings import ONCEEDIT
 from jaxedit.config import ArmConfig, RunConfig
 from jaxedit.data.factworld import World, unrelated
 from jaxedit.driver import Asking
@@ -25,7 +26,7 @@ from jaxedit.ensemble.histograms import alpha_histograms
 from jaxedit.ensemble.plugin import Plugin
 from jaxedit.ensemble.spaces import open_space
 from jaxedit.errors import UserError
-from jaxedit.experiment import ONCEEDIT, Experiment, devices, fusion, open_unrelated
+from jaxedit.experiment import Experiment, devices, fusion, open_unrelated
 from jaxedit.ledger import write_json
 from jaxedit.metrics import Answer
 from jaxedit.models.loading import load_model, resolve

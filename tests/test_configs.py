@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from jaxedit import cli
+from jaxedit.arm_settings import arm_settings, check_settings
 from jaxedit.config import MeshConfig, RunConfig, arms, base, run_config
 from jaxedit.data.datasets import DATASETS
 from jaxedit.editors.published import PUBLISHED
 from jaxedit.editors.settings import settings_for
 from jaxedit.errors import UserError
-from jaxedit.experiment import arm_settings, check_settings
 from jaxedit.metrics import easyedit
 from jaxedit.metrics.formats import FORMATS
 from jaxedit.preflight import estimate, known_shape

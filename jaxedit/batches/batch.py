@@ -19,10 +19,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from jaxedit.arm_settings import check_settings
 from jaxedit.config import RunConfig, run_config
 from jaxedit.config_files import call, json_config
 from jaxedit.errors import UserError
-from jaxedit.experiment import check_settings
 from jaxedit.ledger import read_json
 from jaxedit.papers.claims import Claim
 from jaxedit.papers.figures import Figure

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
+from jaxedit.arm_settings import arm_settings
 from jaxedit.batches.gpu_answers import arm_scoring, downstream, questions_of, scoring, serving
 from jaxedit.batches.gpu_work import PEAK, ROWS, Costs, Work, editing, fitting, statistics
 from jaxedit.config import RunConfig
@@ -19,7 +20,7 @@ from jaxedit.data import catalogue
 from jaxedit.data.catalogue import DATASETS
 from jaxedit.editors import EDITORS
 from jaxedit.errors import UserError
-from jaxedit.experiment import arm_settings, is_plugin
+from jaxedit.experiment import is_plugin
 from jaxedit.models import ModelConfig
 from jaxedit.preflight_ensemble import gated
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from jaxedit import api
+from jaxedit.arm_settings import arm_settings
 from jaxedit.config import base, run_config
 from jaxedit.data.fact import Fact, Question
 from jaxedit.editors.editor import take
 from jaxedit.editors.ike import Ike, demonstration, kinds_of
 from jaxedit.editors.in_context import Retrieval
 from jaxedit.errors import UserError
-from jaxedit.experiment import arm_settings
 from jaxedit.preflight import known_shape
 from tests.tiny import tiny_facts, tiny_model
 
