@@ -10,7 +10,7 @@ PARALLEL := --numprocesses=auto --dist=loadfile
 INSTALLED := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
 # Of `make tables`: batch files, seeds, and how many runs at a time, each on its share of the cores.
-TABLES ?= runs/d4s_table*.py,runs/d4s_figure*.py,runs/d4s_causes.py,runs/onceedit_table*.py,runs/onceedit_prompts.py,runs/ablation_*.py
+TABLES ?= runs/d4s_table*.py,runs/d4s_figure*.py,runs/d4s_causes.py,runs/onceedit_table*.py,runs/onceedit_figure*.py,runs/onceedit_prompts.py,runs/ablation_*.py
 SEEDS ?= 0
 SLOTS ?= $(shell getconf _NPROCESSORS_ONLN)
 BATCHES := --batch='$(TABLES)' --scale=tiny --seeds=$(SEEDS) --out=out/tables

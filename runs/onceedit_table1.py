@@ -17,7 +17,6 @@ from jaxedit.metrics import easyedit
 from jaxedit.papers import onceedit
 from jaxedit.papers.claims import Claim, Named, above, every
 from jaxedit.papers.printed import table
-from jaxedit.papers.readers import Where, mean_over
 from jaxedit.papers.tables import Row, Table
 
 COLUMNS = onceedit.columns(easyedit.TEACHER_FORCED)
@@ -25,32 +24,31 @@ METHODS = ("FT-L", "MEND", "ROME", "MEMIT", "DEFER", "WISE")
 
 
 def get_batch(scale: str = "tiny", seed: int = 0) -> Batch:
-    others, ours = onceedit.baselines(scale, seed), onceedit.once(scale, seed)
-    places: dict[tuple[str, str, str], Where] = {}
-    for data in onceedit.DATA[scale]:
-        for model in onceedit.MODELS[scale]:
-            for title in METHODS:
-                where = others.where[f"{data}, {model}", onceedit.PRINTED[title]]
-                places[data, title, model] = where
-            places[data, "OnceEdit", model] = ours.where[f"{data}, {model}", "onceedit"]
+    runs, places = onceedit.side_by_side(scale, seed, METHODS)
     rows = [
         Row({"data": data, "method": title, "model": model}, where)
         for (data, title, model), where in places.items()
     ]
+
+    def score(data: str, title: str) -> Named:
+        return onceedit.over_models(places, COLUMNS["Avg."], data, title)
+
+    def overall(data: str, title: str):
+        return lambda found: {"Avg.": score(data, title).read(found)}
+
     rows += [
-        Row({"data": data, "method": title, "model": "all"}, overall(places, data, title))
+        Row({"data": data, "method": title, "model": "all"}, overall(data, title))
         for data in onceedit.DATA[scale]
         for title in (*METHODS, "OnceEdit")
     ]
 
     def best(data: str):
-        return every(*(above(score(places, data, "OnceEdit"), score(places, data, other))
-                       for other in METHODS))  # fmt: skip
+        return every(*(above(score(data, "OnceEdit"), score(data, other)) for other in METHODS))
 
     return Batch(
         title="OnceEdit, Table 1: one edit for all models",
         about="Reliability, generality and locality after all edits.",
-        runs={**ours.runs, **others.runs},
+        runs=runs,
         tables=(
             Table(
                 f"{onceedit.COUNT[scale]} edits, teacher-forced tokens",
@@ -66,13 +64,3 @@ def get_batch(scale: str = "tiny", seed: int = 0) -> Batch:
             for data in onceedit.DATA[scale]
         ),
     )
-
-
-def score(places: dict[tuple[str, str, str], Where], data: str, title: str) -> Named:
-    """A method's average over the models."""
-    own = [where for (d, t, _), where in places.items() if (d, t) == (data, title)]
-    return Named(f"{title} on {data}", mean_over(COLUMNS["Avg."], own))
-
-
-def overall(places: dict[tuple[str, str, str], Where], data: str, title: str):
-    return lambda found: {"Avg.": score(places, data, title).read(found)}

@@ -1,4 +1,4 @@
-"""OnceEdit, Table 7 and Figure 3: the same edited models, judged by what they generate.
+"""OnceEdit, Table 7: the same edited models, judged by what they generate.
 
     python -m jaxedit.launch --batch=runs/onceedit_table7.py --out=out/runs
     python -m jaxedit.report --batch=runs/onceedit_table7.py --out=out/runs
@@ -11,43 +11,19 @@ from jaxedit.batches.batch import Batch
 from jaxedit.metrics import easyedit
 from jaxedit.papers import onceedit
 from jaxedit.papers.claims import Claim, Named, above, at, every, least, most
-from jaxedit.papers.figures import Figure, Panel, Series, readings
 from jaxedit.papers.printed import table
-from jaxedit.papers.readers import mean_over
 from jaxedit.papers.tables import Row, Table
 
 GENERATED = onceedit.columns(easyedit.GENERATION)
 FORCED = onceedit.columns(easyedit.TEACHER_FORCED)
 METHODS = ("MEMIT", "WISE", "GRACE")
-ALL = (*METHODS, "OnceEdit")
 
 
 def get_batch(scale: str = "tiny", seed: int = 0) -> Batch:
-    others, ours = onceedit.baselines(scale, seed), onceedit.once(scale, seed)
-    places = {
-        (data, title, model): (
-            ours.where[f"{data}, {model}", "onceedit"]
-            if title == "OnceEdit"
-            else others.where[f"{data}, {model}", onceedit.PRINTED[title]]
-        )
-        for data in onceedit.DATA[scale]
-        for title in ALL
-        for model in onceedit.MODELS[scale]
-    }
+    runs, places = onceedit.side_by_side(scale, seed, METHODS)
 
     def score(data: str, title: str) -> Named:
-        own = [where for (d, t, _), where in places.items() if (d, t) == (data, title)]
-        return Named(f"{title} on {data}", mean_over(GENERATED["Avg."], own))
-
-    def panel(data: str, model: str) -> Panel:
-        three = {name: reader for name, reader in GENERATED.items() if name != "Avg."}
-        return Panel(
-            f"{data}, {model}",
-            [Series(title, readings(places[data, title, model], three)) for title in ALL],
-            xlabel="",
-            kind="bars",
-            groups=tuple(three),
-        )
+        return onceedit.over_models(places, GENERATED["Avg."], data, title)
 
     def fallen(key):
         data, title, model = key
@@ -66,9 +42,9 @@ def get_batch(scale: str = "tiny", seed: int = 0) -> Batch:
         )
 
     return Batch(
-        title="OnceEdit, Table 7 and Figure 3: by generation",
+        title="OnceEdit, Table 7: by generation",
         about="Reliability, generality and locality of what is generated.",
-        runs={**ours.runs, **others.runs},
+        runs=runs,
         tables=(
             Table(
                 f"{onceedit.COUNT[scale]} edits, generated tokens",
@@ -80,13 +56,6 @@ def get_batch(scale: str = "tiny", seed: int = 0) -> Batch:
                 table("onceedit", "7"),
                 note="EasyEdit's generation: each of as many greedy tokens as the target has, "
                 "compared in its place.",
-            ),
-        ),
-        figures=(
-            Figure(
-                "Figure 3: four methods by generation",
-                "Bars: means over facts with 95 % bootstrap intervals.",
-                [panel(d, m) for d in onceedit.DATA[scale] for m in onceedit.MODELS[scale]],
             ),
         ),
         claims=(

@@ -11,10 +11,12 @@ from typing import Any
 
 from jaxedit.metrics import easyedit
 from jaxedit.metrics.formats import ONCEEDIT_COUNTERFACT, ONCEEDIT_ZSRE
+from jaxedit.papers.claims import Named
 from jaxedit.papers.d4s import Experiment
-from jaxedit.papers.readers import Reader, average, score
+from jaxedit.papers.readers import Reader, Where, average, mean_over, score
 from jaxedit.papers.scale import PAPER, TINY, Arms, Data, check_scale, named, place, run
 
+Places = Mapping[tuple[str, str, str], Where]  # data set, title, model
 MODELS = {  # the paper's name -> ours; what is not there has no counterpart
     TINY: {"Llama2-7B": "embedded:llama", "GPT-J-6B": "embedded:gptj"},
     PAPER: {
@@ -38,6 +40,11 @@ PLUGINS = {
         "Tiny-Llama": "TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T",
         "Qwen2.5-1.5B": "Qwen/Qwen2.5-1.5B",
     },
+}
+ANCHORS = {  # Table 9: what DeePEn's rule finds with TinyLlama's tokenizer; a test finds them again
+    "Llama2-7B": 31_999,
+    "Mistral-7B-v0.1": 24_184,
+    "GPT-J-6B": 17_830,
 }
 DATA = {
     TINY: {
@@ -223,6 +230,35 @@ def arm(scale: str, weight: float = 0.8, *, own: bool = True, **more: Any) -> di
     elif not own:
         training |= TRAINING
     return {"method": "onceedit", "title": "OnceEdit", "training": training, **more}
+
+
+def side_by_side(scale: str, seed: int, titles: Sequence[str]) -> tuple[dict[str, Any], Places]:
+    """The main table's runs of some methods, OnceEdit last, and where each number is found.
+
+    Returns:
+        Runs by name, and places by data set, title and model.
+    """
+    others, ours = baselines(scale, seed), once(scale, seed)
+    places = {
+        (data, title, model): others.where[f"{data}, {model}", PRINTED[title]]
+        for data in DATA[scale]
+        for title in titles
+        for model in MODELS[scale]
+    }
+    places |= {
+        (data, "OnceEdit", model): ours.where[f"{data}, {model}", "onceedit"]
+        for data in DATA[scale]
+        for model in MODELS[scale]
+    }
+    used = {where.run for where in places.values()}
+    runs = {**ours.runs, **others.runs}
+    return {name: config for name, config in runs.items() if name in used}, places
+
+
+def over_models(places: Places, reader: Reader, data: str, title: str) -> Named:
+    """A method's mean over the models, the paper's score."""
+    own = [where for (d, t, _), where in places.items() if (d, t) == (data, title)]
+    return Named(f"{title} on {data}", mean_over(reader, own))
 
 
 def _scored(config: Any, scale: str) -> None:

@@ -11,7 +11,13 @@ from jaxedit.papers.readers import Found
 from jaxedit.papers.tables import fill
 
 RUNS = Path(__file__).parents[2] / "runs"
-FILES = ("d4s_*.py", "onceedit_table*.py", "onceedit_prompts.py", "ablation_*.py")
+FILES = (
+    "d4s_*.py",
+    "onceedit_table*.py",
+    "onceedit_figure*.py",
+    "onceedit_prompts.py",
+    "ablation_*.py",
+)
 PRINTED = {  # numbers of the papers' tables that stand beside ours: tiny, paper
     "d4s_table2": (144, 144),
     "d4s_table3": (72, 72),
@@ -20,12 +26,13 @@ PRINTED = {  # numbers of the papers' tables that stand beside ours: tiny, paper
     "onceedit_table2": (48, 72),
     "onceedit_table3": (18, 24),
     "onceedit_table4": (15, 20),
-    "onceedit_table5": (18, 18),
+    "onceedit_table5": (9, 9),
     "onceedit_table6": (0, 32),
     "onceedit_table7": (32, 64),
     "onceedit_table8": (48, 96),
+    "onceedit_table9": (9, 9),
 }
-COMPUTED = "onceedit_table5"  # needs no runs
+COMPUTED = ("onceedit_table5", "onceedit_table9")  # need no runs
 
 
 @pytest.fixture(scope="module", params=["tiny", "paper"])
@@ -55,7 +62,7 @@ def test_tables_find_what_is_printed(scaled: tuple[str, dict[str, Batch]]):
 def test_nothing_is_decided_before_a_run(scaled: tuple[str, dict[str, Batch]]):
     for name, batch in scaled[1].items():
         words = {claim.test(Found()).word for claim in batch.claims}
-        assert name == COMPUTED or words <= {OPEN}, name
+        assert name in COMPUTED or words <= {OPEN}, name
         assert batch.tables or batch.figures
 
 
