@@ -190,7 +190,7 @@ def test_names_and_titles_do_not_break_the_table(tmp_path: Path):
         Batch("T", "", {"x | y": strange})
 
 
-def test_it_is_written_beside_the_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_it_is_written_beside_the_runs(tmp_path: Path):
     text = write_table(batch(), tmp_path / "out", "trial")
     assert (tmp_path / "out" / "trial.md").read_text() == text
     lines = [line for line in text.splitlines() if line.startswith("|")]
@@ -200,7 +200,9 @@ def test_it_is_written_beside_the_runs(tmp_path: Path, capsys: pytest.CaptureFix
         "from jaxedit.batches.batch import Batch\n"
         f"def get_batch(scale): return Batch('Small', '', {{'x': {raw(0)!r}}})"
     )
-    batch_report(str(path), "paper", tmp_path / "out")
-    assert (tmp_path / "out" / "small-paper.md").read_text() == capsys.readouterr().out
+    page = batch_report([str(path)], "paper", tmp_path / "out")
+    assert page == tmp_path / "out" / "small-paper.html"
+    assert "Small" in page.read_text()
+    assert page.with_suffix(".md").read_text().startswith("# Small")
     with pytest.raises(UserError, match=r"gone: no such directory"):
-        batch_report(str(path), "tiny", tmp_path / "gone")
+        batch_report([str(path)], "tiny", tmp_path / "gone")
