@@ -13,9 +13,9 @@ from jaxedit.batches.batch import Batch
 from jaxedit.ensemble.costs import migration
 from jaxedit.models.families import read_config
 from jaxedit.papers import onceedit
-from jaxedit.papers.claims import FAILS, HOLDS, Claim, Verdict
+from jaxedit.papers.claims import Claim, as_printed
 from jaxedit.papers.printed import table
-from jaxedit.papers.readers import Found, Value, seconds_an_edit
+from jaxedit.papers.readers import Value, seconds_an_edit
 from jaxedit.papers.scale import PAPER
 from jaxedit.papers.tables import Row, Table
 
@@ -42,7 +42,7 @@ def get_batch(scale: str = "tiny", seed: int = 0) -> Batch:
             Claim(
                 "Appendix C's count gives Table 5 to the last digit.",
                 "OnceEdit, section 5.2 and appendix C",
-                exact,
+                as_printed(table("onceedit", "5"), numbers, list(onceedit.ANCHORS)),
             ),
         ),
     )
@@ -58,16 +58,3 @@ def numbers(name: str) -> tuple[float, float, int]:
 
 def costs(name: str):
     return lambda found: dict(zip(COSTS, map(Value, numbers(name)), strict=True))
-
-
-def exact(found: Found) -> Verdict:
-    del found
-    printed = table("onceedit", "5")
-    wrong = [
-        f"{name} {column}: {ours:g} for {printed.value(column, model=name):g}"
-        for name in onceedit.ANCHORS
-        for column, ours in zip(COSTS, numbers(name), strict=True)
-        if ours != printed.value(column, model=name)
-    ]
-    said = "; ".join(f"{name} {numbers(name)[1]:.3f} TFLOPs" for name in onceedit.ANCHORS)
-    return Verdict(FAILS, "; ".join(wrong)) if wrong else Verdict(HOLDS, said)

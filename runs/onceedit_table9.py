@@ -14,7 +14,7 @@ from jaxedit.models.families import read_config
 from jaxedit.models.loading import load_config, resolve
 from jaxedit.models.text import Tokenizer
 from jaxedit.papers import onceedit
-from jaxedit.papers.claims import FAILS, HOLDS, Claim, Verdict
+from jaxedit.papers.claims import Claim, as_printed
 from jaxedit.papers.printed import table
 from jaxedit.papers.readers import Found, Value, seconds_an_edit
 from jaxedit.papers.scale import PAPER, TINY
@@ -45,7 +45,7 @@ def get_batch(scale: str = "tiny", seed: int = 0) -> Batch:
             Claim(
                 "Vocabularies, anchors and widths are as printed.",
                 "OnceEdit, Table 9",
-                exact,
+                as_printed(table("onceedit", "9"), numbers, list(onceedit.ANCHORS)),
             ),
         ),
     )
@@ -76,16 +76,3 @@ def embedded(name: str):
 def told(sizes: tuple[int, int, int]) -> dict[str, Value]:
     values = (Value(float(size), share=False) for size in sizes)
     return dict(zip(SIZES, values, strict=True))
-
-
-def exact(found: Found) -> Verdict:
-    del found
-    printed = table("onceedit", "9")
-    wrong = [
-        f"{name} {column}: {ours} for {printed.value(column, model=name):g}"
-        for name in onceedit.ANCHORS
-        for column, ours in zip(SIZES, numbers(name), strict=True)
-        if ours != printed.value(column, model=name)
-    ]
-    said = "; ".join(f"{name} {anchors:,} anchors" for name, anchors in onceedit.ANCHORS.items())
-    return Verdict(FAILS, "; ".join(wrong)) if wrong else Verdict(HOLDS, said)

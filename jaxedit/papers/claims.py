@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from jaxedit.papers.printed import PrintedTable
 from jaxedit.papers.readers import Found, Reader, Value, Where
 
 HOLDS, FAILS, PARTLY, OPEN = "holds", "does not hold", "holds in part", "not decided yet"
@@ -107,6 +108,32 @@ def joined(said: Sequence[str]) -> str:
         if between and right not in (*others, ", ".join(others)):
             others.append(right)
     return "; ".join(left + AGAINST * bool(o) + ", ".join(o) for left, o in groups.items())
+
+
+def as_printed(
+    printed: PrintedTable, numbers: Callable[[str], Sequence[float]], models: Sequence[str]
+) -> Callable[[Found], Verdict]:
+    """Numbers that are counted, not run, are those of a table, to the last digit.
+
+    Args:
+        printed: the table; its key is the model.
+        numbers: of a model, in the order of the table's columns.
+        models: the table's rows.
+    """
+
+    def test(found: Found) -> Verdict:
+        del found
+        pairs = [
+            (f"{model}, {column}", ours, printed.value(column, model=model))
+            for model in models
+            for column, ours in zip(printed.units, numbers(model), strict=True)
+        ]
+        wrong = [
+            f"{name}: {ours:g} for {theirs:g}" for name, ours, theirs in pairs if ours != theirs
+        ]
+        return Verdict(FAILS if wrong else HOLDS, "; ".join(wrong) or f"{len(pairs)} numbers equal")
+
+    return test
 
 
 def _bounded(number: Named, right: Callable[[float], bool]) -> Callable[[Found], Verdict]:

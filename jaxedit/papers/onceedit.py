@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxedit.data.factworld.editing import plug_in_settings
 from jaxedit.metrics import easyedit
 from jaxedit.metrics.formats import ONCEEDIT_COUNTERFACT, ONCEEDIT_ZSRE
 from jaxedit.papers.claims import Named
@@ -55,17 +56,6 @@ DATA = {
         "zsRE": Data("zsre-knowedit", None, ONCEEDIT_ZSRE, "zsre-train-10000"),
         "CounterFact": Data("counterfact-edit", None, ONCEEDIT_COUNTERFACT, "counterfact-train"),
     },
-}
-TRAINING = {  # of the embedded plug-in, for an embedded model that brings none
-    "optimiser": "muon",
-    "learning_rate": 0.005,
-    "epochs": 10,
-    "batch": 8,
-    "ratio": 3.0,
-    "warmup": 10,
-    "final_share": 0.05,
-    "end_of_text": True,
-    "learn_unrelated": True,
 }
 PROMPTS = {"zsRE": ONCEEDIT_ZSRE, "CounterFact": ONCEEDIT_COUNTERFACT}
 COUNT = {TINY: 60, PAPER: 1000}
@@ -228,7 +218,7 @@ def arm(scale: str, weight: float = 0.8, *, own: bool = True, **more: Any) -> di
     if scale == PAPER:
         training["learning_rate"] = 1e-4
     elif not own:
-        training |= TRAINING
+        training |= plug_in_settings()
     return {"method": "onceedit", "title": "OnceEdit", "training": training, **more}
 
 
