@@ -11,7 +11,8 @@ def markdown(shown: Mapping[str, Any]) -> Iterator[str]:
     yield f"# {shown['title']}"
     yield ""
     counts = ", ".join(f"{count} {word}" for word, count in shown["counts"] if count)
-    yield f"{shown['done']} of {shown['total']} runs are done. Claims: {counts or 'none'}."
+    done = f"{shown['done']} of {shown['total']} runs are done. " if shown["total"] else ""
+    yield f"{done}Claims: {counts or 'none'}."
     if len(shown["sections"]) > 1 and shown["claims"]:
         yield from ("", "## Claims", "")
         yield from _claims(shown["claims"])
