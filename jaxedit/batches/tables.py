@@ -24,7 +24,7 @@ from jaxedit.batches.rows import (
     plain,
     unedited_rows,
 )
-from jaxedit.ledger import read_json, write_whole
+from jaxedit.ledger import read_json
 from jaxedit.metrics.records import OURS
 from jaxedit.results import ArmFiles
 
@@ -34,23 +34,6 @@ COLUMNS = (
     *("norm ratio", "condition ratio", PERPLEXITY, "s an edit", "directory"),
 )
 MOST_STEPS = 12  # columns of a table along the run
-
-
-def write_table(batch: Batch, out: Path, name: str) -> str:
-    """Writes OUT/<name>.md and returns its text.
-
-    Args:
-        batch: whose runs.
-        out: directory that holds all runs.
-        name: of the batch's files.
-
-    Raises:
-        UserError: a record of a run is broken.
-    """
-    text = batch_table(batch, out)
-    out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / f"{name}.md", text)
-    return text
 
 
 def batch_table(batch: Batch, out: Path) -> str:

@@ -160,32 +160,12 @@ def alphas(where: Where, kind: str) -> Points:
     return points
 
 
-def bars(reader: Reader, places: Sequence[Where]) -> Points:
-    """One number at several places, a bar each; places that have none leave a gap."""
-
-    def points(found: Found) -> list[Point]:
-        values = [(float(i), reader(found, where)) for i, where in enumerate(places)]
-        return [(x, value) for x, value in values if value is not None]
-
-    return points
-
-
 def readings(where: Where, metrics: Mapping[str, Reader]) -> Points:
     """Several numbers of one place, a bar each."""
 
     def points(found: Found) -> list[Point]:
         values = [(float(i), reader(found, where)) for i, reader in enumerate(metrics.values())]
         return [(x, value) for x, value in values if value is not None]
-
-    return points
-
-
-def against(x: Reader, y: Reader, where: Where, steps: Sequence[int | None]) -> Points:
-    """One number against another, at several numbers of edits."""
-
-    def points(found: Found) -> list[Point]:
-        pairs = [(x(found, where.after(s)), y(found, where.after(s))) for s in steps]
-        return [(one.value, other) for one, other in pairs if one and other]
 
     return points
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jaxedit.batches.batch import Batch, Job, jobs
-from jaxedit.batches.tables import batch_table, write_table
+from jaxedit.batches.tables import batch_table
 from jaxedit.errors import UserError
 from jaxedit.ledger import Ledger, write_json
 from jaxedit.metrics import Score
@@ -191,8 +191,7 @@ def test_names_and_titles_do_not_break_the_table(tmp_path: Path):
 
 
 def test_it_is_written_beside_the_runs(tmp_path: Path):
-    text = write_table(batch(), tmp_path / "out", "trial")
-    assert (tmp_path / "out" / "trial.md").read_text() == text
+    text = batch_table(batch(), tmp_path)
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(line) for line in lines}) == 1  # reads well unrendered, too
     path = tmp_path / "small.py"
@@ -200,6 +199,7 @@ def test_it_is_written_beside_the_runs(tmp_path: Path):
         "from jaxedit.batches.batch import Batch\n"
         f"def get_batch(scale): return Batch('Small', '', {{'x': {raw(0)!r}}})"
     )
+    (tmp_path / "out").mkdir()
     page = batch_report([str(path)], "paper", tmp_path / "out")
     assert page == tmp_path / "out" / "small-paper.html"
     assert "Small" in page.read_text()

@@ -12,6 +12,7 @@ from jaxedit.papers.claims import (
     Named,
     Verdict,
     above,
+    as_printed,
     at,
     every,
     joined,
@@ -20,6 +21,7 @@ from jaxedit.papers.claims import (
     overall,
     written,
 )
+from jaxedit.papers.printed import table
 from jaxedit.papers.readers import Found, Value, Where, score
 from tests.papers import made
 
@@ -91,3 +93,11 @@ def test_shares_are_told_in_percent_and_nothing_else_is():
     assert written(Value(0.123)) == "12.3 %"
     assert written(Value(1.0, share=False)) == "1"
     assert written(Value(0.5, share=False)) == "0.5" and written(None) == "–"
+
+
+def test_counted_numbers_are_those_that_are_printed():
+    printed = table("onceedit", "5")
+    right = {"GPT-J-6B": (0.011, 9.739, 886), "Llama2-7B": (0.013, 12.638, 973)}
+    assert as_printed(printed, right.__getitem__, list(right))(Found()).word == HOLDS
+    wrong = as_printed(printed, lambda _: (0.011, 9.74, 886), ["GPT-J-6B"])(Found())
+    assert (wrong.word, wrong.numbers) == (FAILS, "GPT-J-6B, TFLOPS: 9.74 for 9.739")

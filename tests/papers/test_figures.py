@@ -6,7 +6,7 @@ import pytest
 
 from jaxedit.papers import figures
 from jaxedit.papers.figures import Figure, Panel, Series, draw
-from jaxedit.papers.readers import Found, Value, Where, norm_growth, score
+from jaxedit.papers.readers import Found, Value, Where, score
 from tests.papers import made
 
 HERE = Where("run", "d4s")
@@ -44,13 +44,18 @@ def test_new_edits_norms_and_tests():
         assert list(points(Found())) == []
 
 
-def test_bars_leave_gaps_and_numbers_stand_against_numbers():
-    places = [Where("gone", "d4s"), HERE]
-    assert plain(figures.bars(EFFICACY, places)(FOUND)) == [(1.0, 0.8)]
+def test_readings_leave_gaps():
     metrics = {"a": EFFICACY, "b": score("gone"), "c": score("paraphrase")}
     assert plain(figures.readings(HERE, metrics)(FOUND)) == [(0.0, 0.8), (2.0, 0.75)]
-    pairs = figures.against(norm_growth, EFFICACY, HERE, (10, 30))
-    assert plain(pairs(FOUND)) == [(1.75, 0.8)]
+
+
+def test_alphas_are_shares_at_the_middles_of_their_bins():
+    gates = [{"kind": "edits", "counts": [1, 0, 0, 3]}, {"kind": "others", "counts": [4, 0, 0, 0]}]
+    found = Found({"run": [made.result({**made.arm(), "alpha": gates})]})
+    points = figures.alphas(HERE, "edits")(found)
+    assert plain(points) == [(0.125, 0.25), (0.375, 0.0), (0.625, 0.0), (0.875, 0.75)]
+    assert points[0][1].n == 4
+    assert list(figures.alphas(HERE, "gone")(found)) == []
 
 
 def test_panels_are_drawn_as_far_as_the_runs_have_got():
@@ -59,7 +64,12 @@ def test_panels_are_drawn_as_far_as_the_runs_have_got():
         Panel("curves", [*many, Series("not done", figures.along("efficacy", Where("gone", "a")))]),
         Panel("empty", [Series("x", figures.norms(Where("gone", "d4s")))]),
         Panel("dots", [Series("median", figures.probability(HERE))], kind="dots"),
-        Panel("bars", [Series("b", figures.bars(EFFICACY, [HERE]))], kind="bars", groups=("g",)),
+        Panel(
+            "bars",
+            [Series("b", figures.readings(HERE, {"b": EFFICACY}))],
+            kind="bars",
+            groups=("g",),
+        ),
     ]
     picture = draw(Figure("Title", "Caption", panels), FOUND, "trial")
     assert picture is not None and (picture.name, picture.title) == ("trial", "Title")
